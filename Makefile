@@ -1,0 +1,49 @@
+# make demo   EEG -> corpus -> pruned model -> GGUF -> answer -> record, tiny, offline, on two cores
+# make test   lint, types, tests
+# make check  lint and types only
+# make bench  one measured answer per question
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
+  'import sys; sys.version_info[:2] >= (3, 11) and sys.version_info[:2] < (3, 14) and print("$(name)")' 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+CODE := dataset_builder model_recipes copilot cards hub_scripts tests benchmarks
+
+# One thread per process: pytest starts one process per core.
+TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+WORKERS ?= 2
+
+.PHONY: demo test check bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	HF_HUB_OFFLINE=1 $(BIN)/eeg-copilot demo --out demo
+
+test: check
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-test
+	for file in benchmarks/bench_*.py; do $(TEST_ENV) $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+
+# A stamp is written only after pip succeeded, and removed before it starts.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	rm -f $@
+	$(PIP_INSTALL) --editable '.[all]'
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	rm -f $@
+	$(PIP_INSTALL) --editable '.[all,test]'
+	touch $@ $(VENV)/.installed
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; give one with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,31 @@
+"""Time two ways to the same result and write down the ratio."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dataset_builder.manifest import describe_hardware
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def best_time(function: Callable[[], object], repeats: int = 5) -> float:
+    """Return the shortest of several runs in seconds: what else the machine does only ever adds time."""
+    times = []
+    for _ in range(repeats):
+        clock = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - clock)
+    return min(times)
+
+
+def report(name: str, question: str, ours_s: float, other_s: float, **facts: Any) -> None:
+    """Print the ratio and write ``results/<name>.json``."""
+    ratio = other_s / ours_s
+    print(f"{name}: {ratio:.1f}x  ({ours_s * 1e3:.0f} ms instead of {other_s * 1e3:.0f} ms)  {question}")
+    result = {"question": question, "ratio": ratio, "ours_s": ours_s, "other_s": other_s, **facts}
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(result | {"hardware": describe_hardware()}, indent=2) + "\n"
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")

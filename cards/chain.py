@@ -1,0 +1,107 @@
+"""From a finished folder back to where everything came from, by the digests that manifests keep of their parents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_builder.errors import InputError
+from dataset_builder.manifest import MANIFEST, Manifest, Metric, hash_file, read_manifest
+
+#: Stage -> which kind of card it gets.
+KINDS: dict[str, str] = {
+    "corpus": "dataset",
+    "base": "model",
+    "prune": "model",
+    "recover": "model",
+    "merge": "model",
+    "adapter": "adapter",
+    "gguf": "gguf",
+}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A stage and all stages before it that could be found and are still what it was made from.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the last stage.
+    manifests : tuple of Manifest
+        The last stage first, then its parents, breadth first, each once.
+    missing : tuple of str
+        Stages whose folder is gone or was rebuilt since; nothing of them is used.
+    evaluations : tuple of Manifest
+        Later stages that only measured one of these.
+    """
+
+    folder: Path
+    manifests: tuple[Manifest, ...]
+    missing: tuple[str, ...] = ()
+    evaluations: tuple[Manifest, ...] = ()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The last stage's manifest."""
+        return self.manifests[0]
+
+    @property
+    def synthetic(self) -> bool:
+        """True if any stage saw made-up data."""
+        return any(manifest.synthetic for manifest in (*self.manifests, *self.evaluations))
+
+    def find(self, *stages: str) -> Manifest | None:
+        """Return the nearest manifest of one of `stages`, or None."""
+        return next((manifest for manifest in self.manifests if manifest.stage in stages), None)
+
+    def fact(self, name: str) -> Any:
+        """Return the nearest fact called `name`, or None."""
+        return next((m.facts[name] for m in self.manifests if m.facts.get(name) is not None), None)
+
+    def metrics(self) -> list[tuple[str, Metric]]:
+        """Return every measured number with its stage: evaluations first, then the last stage, then its ancestors."""
+        return [(m.stage, metric) for m in (*self.evaluations, *self.manifests) for metric in m.metrics]
+
+
+def read_chain(folder: str | Path, evaluations: Sequence[str | Path] = ()) -> Chain:
+    """Walk from a finished stage to its ancestors.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of a finished stage.
+    evaluations : sequence of paths
+        Folders of finished evaluations that read `folder` as it is now.
+
+    Raises
+    ------
+    InputError
+        If `folder` is not a finished stage, its stage has no card, or an evaluation read something else.
+    """
+    folder = Path(folder)
+    first = read_manifest(folder)
+    if first.stage not in KINDS:
+        raise InputError(f"{folder.name}: stage {first.stage!r} has no card; stages with one: {', '.join(KINDS)}")
+    found, missing, seen = [first], [], {hash_file(folder / MANIFEST)}
+    measured = tuple(_read_evaluation(path, folder) for path in evaluations)
+    waiting = [(folder / parent.folder, parent) for parent in first.parents]
+    while waiting:
+        place, parent = waiting.pop(0)
+        if parent.sha256 in seen:
+            continue
+        seen.add(parent.sha256)
+        if not (place / MANIFEST).is_file() or hash_file(place / MANIFEST) != parent.sha256:
+            missing.append(parent.stage)
+            continue
+        manifest = read_manifest(place)
+        found.append(manifest)
+        waiting += [(place / grandparent.folder, grandparent) for grandparent in manifest.parents]
+    return Chain(folder=folder, manifests=tuple(found), missing=tuple(missing), evaluations=measured)
+
+
+def _read_evaluation(evaluation: str | Path, folder: Path) -> Manifest:
+    manifest = read_manifest(evaluation)
+    if hash_file(folder / MANIFEST) not in {parent.sha256 for parent in manifest.parents}:
+        raise InputError(f"{Path(evaluation).name}: did not measure {folder.name} as it is now; evaluate it again")
+    return manifest

@@ -1,0 +1,83 @@
+"""The one command, ``eeg-copilot``: it only looks up which script to run, so that its help is instant.
+
+Subcommands are named as text and imported when called. That keeps this shell above every package without importing any.
+"""
+
+import os
+import sys
+from importlib import import_module
+
+from dataset_builder.errors import CopilotError
+
+#: Subcommand -> (module with ``main(argv)``, one line of help), in the order of the work.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("copilot.run_demo", "the whole path, from EEG to a drafted record and a report"),
+    "synth": ("dataset_builder.run_synth", "write a synthetic cohort in FACED's release layout"),
+    "corpus": ("dataset_builder.run_corpus", "EEG recordings -> chat corpus for load_dataset"),
+    "base": ("model_recipes.run_base", "fetch or build the base language model"),
+    "prune": ("model_recipes.run_prune", "cut the base to a fraction of its parameters"),
+    "recover": ("model_recipes.run_recover", "recover the pruned model's language on plain text"),
+    "adapter": ("model_recipes.run_adapter", "train a LoRA adapter on the corpus"),
+    "merge": ("model_recipes.run_merge", "merge the adapter into the model"),
+    "gguf": ("model_recipes.run_gguf", "export GGUF files for llama.cpp and check that they answer the same"),
+    "evaluate": ("model_recipes.run_evaluate", "label accuracy beside chance and a linear probe"),
+    "record": ("copilot.run_record", "one EEG recording -> drafted assisted record (JSON, HTML)"),
+    "card": ("cards.run_card", "render the Hub card of a finished folder"),
+    "push": ("hub_scripts.run_push", "push a finished folder to the Hub (a dry run unless told otherwise)"),
+}
+
+_HELP = """usage: eeg-copilot COMMAND [options]
+
+Reads emotion from coded EEG with a small local language model and drafts an assisted record.
+Research use only. Not a medical device.
+
+{commands}
+
+eeg-copilot COMMAND --help tells the options of a command. Start with: eeg-copilot demo
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand and turn our errors into one line and exit code 2.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Default: the process's arguments.
+
+    Returns
+    -------
+    int
+        0 on success, 2 for a user's error, 130 after Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(help_text())
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"error: unknown command {argv[0]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return int(import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
+    except CopilotError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"error: package {error.name} is missing; pip install 'eeg-emotion-copilot[all]'", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; finished stages are kept, run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def help_text() -> str:
+    """Return the overview that ``eeg-copilot --help`` prints."""
+    width = max(map(len, COMMANDS))
+    return _HELP.format(commands="\n".join(f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,146 @@
+"""The whole path in one call, every stage real: EEG -> corpus -> model -> GGUF -> record -> report."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from copilot.record_stage import RecordOptions, draft_record
+from copilot.report import Step, format_table, make_table, render_report
+from dataset_builder.corpus import CorpusRecipe, build_corpus
+from dataset_builder.errors import RecipeError
+from dataset_builder.manifest import Manifest, write_text
+from dataset_builder.recipe import Model, StrictModel, load_recipe, validate
+from dataset_builder.sources.faced import FacedSource
+from dataset_builder.sources.synthetic import SynthRecipe, write_cohort, write_recording_file
+from model_recipes.adapter import AdapterRecipe, train_adapter
+from model_recipes.base import BaseRecipe, make_base
+from model_recipes.evaluate import EvaluateRecipe, evaluate_models
+from model_recipes.gguf import GgufRecipe, export_gguf
+from model_recipes.merge import MergeRecipe, merge_adapter
+from model_recipes.prune import PruneRecipe, prune_model
+from model_recipes.recover import RecoverRecipe, recover_model
+
+_ROOT = Path(__file__).parents[1]
+
+#: Stages whose recipe keys ``--set`` may change.
+STAGES: tuple[str, ...] = ("corpus", "base", "prune", "recover", "adapter", "merge", "gguf", "evaluate")
+
+#: Bases with recipes of their own; any other name takes those written for Qwen2-0.5B.
+_RECIPE_FOLDERS = {"tiny": "tiny", "smollm2": "smollm2"}
+
+#: The made-up cohort; the last subject is of the test split, so the model never met the person whose record is drafted.
+_COHORT = SynthRecipe(subjects=48, signals=["sub047"])
+_RECORDED = "sub047"
+
+#: Seven trials in a row make the recording, about as long as a short clinical one.
+_RECORDED_TRIALS = range(7)
+
+
+class DemoOptions(StrictModel):
+    """What the demo runs on.
+
+    Parameters
+    ----------
+    out : str
+        Folder that gets one folder per stage and ``report.html``.
+    faced : str, optional
+        FACED-layout folder; a synthetic cohort is made without it.
+    base : str
+        ``tiny``, ``smollm2``, a Hub id or a model folder.
+    text : str, optional
+        Plain text file or folder for pruning and recovery.
+    set : list of str
+        ``"stage.key=value"`` changes of recipe keys.
+    """
+
+    out: str
+    faced: str | None = None
+    base: str = "tiny"
+    text: str | None = None
+    set: list[str] = Field(default_factory=list)
+
+
+def run_demo(options: DemoOptions) -> str:
+    """Run every stage that is not finished yet, then write the report.
+
+    Parameters
+    ----------
+    options : DemoOptions
+
+    Returns
+    -------
+    str
+        The report's table and where the pages lie, for a terminal.
+
+    Raises
+    ------
+    CopilotError
+        From whichever stage cannot go on; finished stages stay.
+    """
+    recipes = _Recipes(options)
+    root = Path(options.out)
+    cohort = root / "cohort"
+    raw = Path(options.faced) if options.faced else cohort
+    corpus = root / "eeg-emotion-copilot"
+    base, pruned, recovered, adapter, merged, gguf, evaluation = (
+        root / name for name in ("base", "pruned", "recovered", "adapter", "merged", "gguf", "evaluation")
+    )
+    steps: list[Step] = []
+
+    def keep(title: str, folder: Path, manifest: Manifest) -> None:
+        steps.append(Step(title, folder, manifest))
+
+    if options.faced is None:
+        keep("synthetic cohort", cohort, write_cohort(_COHORT, cohort))
+    keep("corpus", corpus, build_corpus(recipes.corpus(), raw, corpus))
+    keep("base", base, make_base(recipes.load("base", BaseRecipe), base, corpus))
+    keep("pruned", pruned, prune_model(recipes.load("prune", PruneRecipe), base, pruned))
+    keep("recovered", recovered, recover_model(recipes.load("recover", RecoverRecipe), pruned, base, recovered, corpus))
+    keep("adapter", adapter, train_adapter(recipes.load("adapter", AdapterRecipe), recovered, corpus, adapter))
+    keep("merged", merged, merge_adapter(recipes.load("merge", MergeRecipe), recovered, adapter, merged))
+    keep("gguf", gguf, export_gguf(recipes.load("gguf", GgufRecipe), merged, corpus, gguf))
+    models = [merged, *sorted(gguf.glob("*.gguf"))]
+    keep("evaluation", evaluation, evaluate_models(recipes.load("evaluate", EvaluateRecipe), corpus, models, evaluation))
+    if options.faced is None:
+        keep("record", root / "record", _draft(root, cohort, models[-1]))
+    write_text(root / "report.html", render_report(steps, root))
+    pages = [root / "report.html", *sorted((root / "record").glob("*.html"))]
+    return "\n".join([format_table(make_table(steps, root)), "", *(f"wrote {page}" for page in pages)])
+
+
+def _draft(root: Path, cohort: Path, model: Path) -> Manifest:
+    """Write one person's recording as an EDF file, as it would come from an amplifier, and draft their record."""
+    person = FacedSource(cohort).read(_RECORDED, reads="signal_uv")
+    recording = write_recording_file(person, root / "recording.edf", list(_RECORDED_TRIALS))
+    values = {"age": person.age, "sex": person.sex, "synthetic": person.synthetic}
+    options = validate(RecordOptions, values, where="record")
+    return draft_record(options, recording, model, root / "record")[1]
+
+
+class _Recipes:
+    """The recipes of a run, with the changes that the options ask for."""
+
+    def __init__(self, options: DemoOptions) -> None:
+        for change in options.set:
+            if change.split(".", 1)[0] not in STAGES or "." not in change.split("=", 1)[0]:
+                raise RecipeError(f"--set {change}: expected STAGE.KEY=VALUE; stages: {', '.join(STAGES)}")
+        self._options = options
+        self._folder = _ROOT / "model_recipes" / "recipes" / _RECIPE_FOLDERS.get(options.base, "qwen2-0.5b")
+
+    def corpus(self) -> CorpusRecipe:
+        """Return the corpus recipe: FACED's own split for a given folder, small ranges for the made-up cohort."""
+        name = "demo-synthetic" if self._options.faced is None else "faced-qa"
+        return load_recipe(_ROOT / "dataset_builder" / "recipes" / f"{name}.yaml", CorpusRecipe, self._changes("corpus"))
+
+    def load(self, stage: str, model: type[Model]) -> Model:
+        """Return one stage's recipe for the chosen base."""
+        changes: list[Any] = self._changes(stage)
+        if stage == "base":
+            changes.insert(0, f"name={self._options.base}")
+        if self._options.text and "text" in model.model_fields:
+            changes.insert(0, f"text.path={self._options.text}")
+        return load_recipe(self._folder / f"{stage}.yaml", model, changes)
+
+    def _changes(self, stage: str) -> list[str]:
+        return [change.split(".", 1)[1] for change in self._options.set if change.split(".", 1)[0] == stage]

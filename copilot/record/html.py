@@ -1,0 +1,98 @@
+"""The record as one printable page: no scripts, nothing from the network, pictures inline.
+
+The page forbids everything else by its own Content-Security-Policy; its style sheet is admitted by hash. All text is
+escaped by the template engine, whoever wrote it.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from importlib import resources
+from urllib.parse import urlsplit
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from copilot import figures
+from copilot.record.types import Estimate, Record
+from dataset_builder.manifest import Metric
+from dataset_builder.types import BANDS, EMOTIONS
+
+
+def render_html(record: Record) -> bytes:
+    """Return the record as a self-contained HTML page, UTF-8.
+
+    The bars and the strip of scores are drawn from the record here; the same record gives the same bytes.
+    """
+    style = _load_style()
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    template = _environment().get_template("record.html.jinja")
+    page = template.render(
+        record=record,
+        style=Markup(style),  # noqa: S704 - our own file
+        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        charts=_draw_charts(record),
+        best_counts=_count_best(record.estimate),
+        bands=BANDS,
+    )
+    return page.encode("utf-8")
+
+
+def _draw_charts(record: Record) -> dict[str, str]:
+    """Return the pictures that follow from the record's numbers, as data addresses."""
+    estimate = record.estimate
+    if estimate.abstained:
+        return {}
+    scores = {score.emotion: score.probability for score in estimate.scores}
+    bars = figures.plot_scores(scores, estimate.chance)
+    strip = figures.plot_windows(np.array(estimate.windows), record.recording.window_s)
+    return {"scores": _to_data_address(bars), "windows": _to_data_address(strip)}
+
+
+def _count_best(estimate: Estimate) -> dict[str, int]:
+    """Return in how many windows each emotion had the highest score."""
+    best = [EMOTIONS[int(np.argmax(row))] for row in estimate.windows]
+    return {emotion: best.count(emotion) for emotion in EMOTIONS}
+
+
+def _to_data_address(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+
+
+@cache
+def _load_style() -> str:
+    return resources.files("copilot.record").joinpath("templates/record.css").read_text(encoding="utf-8").strip()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("copilot.record"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "web_address": _web_address, "number": _number, "minutes": _minutes}
+    environment.tests["web"] = lambda address: bool(_web_address(address))
+    return environment
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{share:.{digits}%}"
+
+
+def _minutes(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def _web_address(address: str) -> str:
+    """Return `address` if a link may lead there, else nothing: a record may come from a file that someone changed."""
+    return address if urlsplit(address).scheme in ("https", "http") else ""
+
+
+def _number(metric: Metric) -> str:
+    interval = "" if metric.interval is None else f" ({metric.interval[0]:.3f} to {metric.interval[1]:.3f})"
+    return f"{metric.value:.3f}{interval}"

@@ -1,0 +1,136 @@
+"""Strict recipes: YAML in, a typed and frozen config out, one clear line when something is off."""
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dataset_builder.errors import RecipeError
+
+
+class StrictModel(BaseModel):
+    """Base of every config: unknown keys, wrong types and out-of-range values are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+Model = TypeVar("Model", bound=StrictModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without its traps for recipes: a key given twice is refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key given twice: {', '.join(repeated)}", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def load_recipe(path: str | Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+    """Read a recipe file.
+
+    Parameters
+    ----------
+    path : str or Path
+        YAML file.
+    model : type
+        Config class that the recipe must fit.
+    overrides : sequence of str
+        ``"section.key=value"`` as given after ``--set``; the value is read as YAML.
+
+    Returns
+    -------
+    model
+        The validated config.
+
+    Raises
+    ------
+    RecipeError
+        Names the file, the key, what was found and what is accepted.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"recipe {path.name}: cannot be read ({error.strerror})") from error
+    values = _parse_yaml(text, path.name)
+    for override in overrides:
+        _apply_override(values, override)
+    return validate(model, values, where=path.name)
+
+
+def validate(model: type[Model], values: Any, where: str) -> Model:
+    """Check `values` against `model`; the error names `where`, the key, the finding and what is accepted."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: " + "; ".join(_explain(item, model) for item in error.errors())) from None
+
+
+def _parse_yaml(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"recipe {name}{place}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {name}: expected a mapping of keys, found {type(values).__name__}")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key:
+        raise RecipeError(f"--set {override}: expected section.key=value")
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"--set {override}: {section} is a single value, not a section")
+    try:
+        values[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {override}: the value is not valid YAML") from None
+
+
+def _explain(item: Any, model: type[BaseModel]) -> str:
+    place = ".".join(str(part) for part in item["loc"]) or "recipe"
+    if item["type"] == "extra_forbidden":
+        return f"{place}: unknown key; accepted: {', '.join(_known_keys(model, item['loc'][:-1]))}"
+    found = "" if item["type"] == "missing" else f", found {item['input']!r}"
+    hint = " (YAML reads 2e-4 as text: write 2.0e-4)" if _looks_like_float(item.get("input")) else ""
+    return f"{place}: {item['msg'][0].lower()}{item['msg'][1:]}{found}{hint}"
+
+
+def _looks_like_float(value: Any) -> bool:
+    if not isinstance(value, str) or "e" not in value.lower():
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _known_keys(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """Return the keys that the section at `place` accepts. In a union a part of `place` is the `name` of one member."""
+    models: list[type[BaseModel]] = [model]
+    for part in place:
+        inside = [
+            m for owner in models if part in owner.model_fields for m in _models_in(owner.model_fields[part].annotation)
+        ]
+        models = inside or [m for m in models if "name" in m.model_fields and m.model_fields["name"].default == part]
+    return sorted({key for m in models for key in m.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for argument in getattr(annotation, "__args__", ()) for m in _models_in(argument)]

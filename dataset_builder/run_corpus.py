@@ -1,0 +1,32 @@
+"""Build a corpus from a FACED-layout folder: ``eeg-copilot corpus --raw FACED --out eeg-emotion-copilot``."""
+
+import argparse
+from pathlib import Path
+
+from dataset_builder.corpus import CorpusRecipe, build_corpus
+from dataset_builder.recipe import load_recipe
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(prog="eeg-copilot corpus", description="Turn EEG recordings into a chat corpus.")
+    parser.add_argument("--raw", required=True, help="folder in FACED's release layout")
+    parser.add_argument("--out", default="eeg-emotion-copilot", help="corpus folder to write (default: %(default)s)")
+    parser.add_argument("--recipe", default=RECIPES / "faced-qa.yaml", help="YAML recipe (default: faced-qa.yaml)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one recipe key")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    args = make_parser().parse_args(argv)
+    recipe = load_recipe(args.recipe, CorpusRecipe, overrides=args.set)
+    manifest = build_corpus(recipe, args.raw, args.out)
+    for split, count in manifest.facts["splits"].items():
+        print(f"{split:<11} {count['subjects']:>4} subjects {count['rows']:>6} rows")
+    for reason, count in manifest.dropped.items():
+        print(f"left out: {count} ({reason})")
+    print(f"wrote {args.out}")
+    return 0

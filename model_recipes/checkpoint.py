@@ -1,0 +1,162 @@
+"""Read and write model folders, and prove that what was written is what was meant."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Qwen2ForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from dataset_builder.errors import InputError, StageError
+from dataset_builder.manifest import read_manifest
+from dataset_builder.seeds import derive_seed
+from model_recipes.bases.qwen2 import Shape, read_shape
+
+#: Largest difference of logits between a model and its copy read back from disk.
+RELOAD_TOLERANCE = 1e-5
+
+#: Strings on which a tokenizer must agree with its copy read back: digits, spaces, marks, scripts, quotes, turns.
+HARD_STRINGS = (
+    "delta 012345678\nalpha 999",
+    '{"emotion": "joy", "assessment": "x"}',
+    "  lead  \n\n x\t\ty \r\n",
+    "don't DON'T we'll 'S x'Re",
+    "é e\u0301 한국어 中文 ½ ² 🙂",
+    "<|im_start|>user\nhi<|im_end|>\n",
+)
+
+
+def load_model(
+    folder: str | Path, device: torch.device | None = None
+) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerBase]:
+    """Read a finished model folder in fp32, ready for inference.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of a finished stage with a model.
+    device : torch.device, optional
+        Default: the processor.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a finished stage or holds no Qwen2 model.
+    """
+    folder = Path(folder)
+    read_manifest(folder)
+    try:
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.name}: cannot be read as a model ({type(error).__name__})") from None
+    if not isinstance(model, Qwen2ForCausalLM):
+        raise InputError(f"{folder.name}: is a {type(model).__name__}; accepted: Qwen2ForCausalLM")
+    return model.to(device or torch.device("cpu")).eval(), tokenizer
+
+
+def read_base_facts(folder: str | Path) -> dict[str, Any]:
+    """Return what the first stage wrote of the base (name, licence ...), which every later stage passes on."""
+    return dict(read_manifest(folder).facts.get("base", {}))
+
+
+def save_checked(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, Any]:
+    """Save model and tokenizer, read them back the plain way and compare.
+
+    Parameters
+    ----------
+    model : Qwen2ForCausalLM
+    tokenizer : PreTrainedTokenizerBase
+    folder : Path
+        The open folder of a stage.
+
+    Returns
+    -------
+    dict
+        ``parameters``, ``bytes`` (of the weights file), ``shape``, ``tied``, ``reload_max_difference`` (logits).
+
+    Raises
+    ------
+    StageError
+        If class, tie, shapes, logits or token ids differ after reading back; the folder is removed then.
+    """
+    model = model.to(device=torch.device("cpu"), dtype=torch.float32).eval()
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        try:
+            copy = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+            copied_tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            faults = find_faults(model, copy, tokenizer, copied_tokenizer)
+        except (OSError, ValueError, RuntimeError) as error:
+            faults = [f"the saved folder cannot be loaded ({type(error).__name__})"]
+    if faults:
+        shutil.rmtree(folder)
+        raise StageError(f"saved model: {'; '.join(faults)}")
+    return describe_model(model) | {
+        "bytes": (folder / "model.safetensors").stat().st_size if (folder / "model.safetensors").exists() else None,
+        "reload_max_difference": compare_logits(model, copy),
+    }
+
+
+def find_faults(
+    model: PreTrainedModel, copy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, copied: PreTrainedTokenizerBase
+) -> list[str]:
+    """Return in words what differs between a model with tokenizer and their copies read back."""
+    faults = []
+    if not isinstance(copy, Qwen2ForCausalLM):
+        return [f"reads back as {type(copy).__name__}, not Qwen2ForCausalLM"]
+    if is_tied(copy) != read_shape(model).tied:
+        faults.append("the tie between embedding and output layer is broken")
+    if read_shape(copy).parameters != count_parameters(copy):
+        faults.append(f"{count_parameters(copy)} parameters, but its config tells {read_shape(copy).parameters}")
+    if {n: p.shape for n, p in model.named_parameters()} != {n: p.shape for n, p in copy.named_parameters()}:
+        faults.append("tensors differ in name or shape after reading back")
+    elif not (difference := compare_logits(model, copy)) <= RELOAD_TOLERANCE:
+        faults.append(f"logits differ by {difference:.2g} after reading back; accepted: {RELOAD_TOLERANCE:g}")
+    if [tokenizer.encode(s) for s in HARD_STRINGS] != [copied.encode(s) for s in HARD_STRINGS]:
+        faults.append("the tokenizer gives other ids after reading back")
+    return faults
+
+
+@torch.no_grad()
+def compare_logits(one: PreTrainedModel, other: PreTrainedModel, length: int = 48) -> float:
+    """Return the largest absolute difference of two models' logits on random tokens; NaN counts as infinite."""
+    generator = torch.Generator().manual_seed(derive_seed(0, "compare logits"))
+    ids = torch.randint(one.config.vocab_size, (2, length), generator=generator)
+    logits = [model(ids.to(model.device), use_cache=False).logits.float().cpu() for model in (one, other)]
+    return torch.nan_to_num((logits[0] - logits[1]).abs(), nan=torch.inf).max().item()
+
+
+def describe_model(model: PreTrainedModel) -> dict[str, Any]:
+    """Return parameters, shape and tie of a model as facts for a manifest."""
+    shape: Shape = read_shape(model)
+    return {"parameters": count_parameters(model), "shape": shape.as_dict(), "tied": is_tied(model)}
+
+
+def count_parameters(model: PreTrainedModel) -> int:
+    """Return the number of parameters, a tied pair counted once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def is_tied(model: PreTrainedModel) -> bool:
+    """Tell whether embedding and output layer are one tensor."""
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence the progress bars and notices of Transformers inside the block; errors still raise."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

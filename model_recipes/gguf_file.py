@@ -1,0 +1,93 @@
+"""One GGUF file as model and codec together: our own keys beside llama.cpp's, and how to read them back.
+
+Needs neither torch nor Transformers, so a laptop that only answers can read it.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gguf import GGUFValueType, GGUFWriter
+
+from dataset_builder.codecs import Codec, dump_codec, load_codec_bytes
+from dataset_builder.errors import InputError
+from model_recipes.gguf_header import read_header
+
+#: Raised when the meaning of an ``eeg_copilot.*`` key changes.
+FORMAT = 1
+
+#: Keys that must be there besides format and codec.
+_REQUIRED = {"general.name", *(f"eeg_copilot.{key}" for key in "version corpus synthetic file_type facts".split())}
+
+NOTICE = "Research use only. Not a medical device."
+
+
+@dataclass(frozen=True)
+class CopilotGguf:
+    """What a GGUF file of ours says of itself.
+
+    Parameters
+    ----------
+    codec : Codec
+        The fitted codec that belongs to the model.
+    name : str
+        Model name.
+    version : str
+        Version of the package that wrote the file.
+    corpus : str
+        Name of the corpus that the model was trained on.
+    synthetic : bool
+        True when that corpus was made up.
+    file_type : str
+        For example ``"Q8_0"``.
+    facts : dict
+        Counts and digests of the training, as written at export: ``trained_subjects``, ``held_out_fold`` ...
+    """
+
+    codec: Codec
+    name: str
+    version: str
+    corpus: str
+    synthetic: bool
+    file_type: str
+    facts: dict[str, Any]
+
+
+def add_copilot_keys(writer: GGUFWriter, copilot: CopilotGguf) -> None:
+    """Write our keys into an open GGUF writer."""
+    writer.add_uint32("eeg_copilot.format", FORMAT)
+    writer.add_string("eeg_copilot.notice", NOTICE)
+    writer.add_string("eeg_copilot.version", copilot.version)
+    writer.add_string("eeg_copilot.corpus", copilot.corpus)
+    writer.add_bool("eeg_copilot.synthetic", copilot.synthetic)
+    writer.add_string("eeg_copilot.file_type", copilot.file_type)
+    writer.add_string("eeg_copilot.facts", json.dumps(copilot.facts, sort_keys=True))
+    writer.add_key_value("eeg_copilot.codec", dump_codec(copilot.codec), GGUFValueType.ARRAY)
+
+
+def read_copilot_gguf(path: str | Path) -> CopilotGguf:
+    """Read our keys from a GGUF file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not GGUF, is damaged, is not one that we exported, or is of a newer format.
+    """
+    path = Path(path)
+    keys = read_header(path, ("general.name", "eeg_copilot."))
+    if "eeg_copilot.codec" not in keys:
+        raise InputError(f"{path.name}: has no eeg_copilot keys; export it with: eeg-copilot gguf")
+    if (found := keys.get("eeg_copilot.format")) != FORMAT:
+        raise InputError(f"{path.name}: eeg_copilot.format is {found}; this version reads {FORMAT}")
+    if missing := sorted(_REQUIRED - keys.keys()):
+        raise InputError(f"{path.name}: lacks {', '.join(missing)}; export it again with: eeg-copilot gguf")
+    return CopilotGguf(
+        codec=load_codec_bytes(keys["eeg_copilot.codec"].tobytes()),
+        name=keys["general.name"],
+        version=keys["eeg_copilot.version"],
+        corpus=keys["eeg_copilot.corpus"],
+        synthetic=keys["eeg_copilot.synthetic"],
+        file_type=keys["eeg_copilot.file_type"],
+        facts=json.loads(keys["eeg_copilot.facts"]),
+    )

@@ -1,0 +1,188 @@
+"""Accuracy and its relatives with intervals over subjects, and what guessing would reach.
+
+Everything is computed from one confusion matrix per subject, so that the bootstrap only adds matrices up.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from dataset_builder.manifest import Metric
+from dataset_builder.seeds import make_rng
+from dataset_builder.types import EMOTIONS, VALENCE
+
+#: Repetitions of the bootstrap.
+N_BOOTSTRAPS = 2000
+
+#: Number of labels.
+_N = len(EMOTIONS)
+
+
+def count_confusion(truth: np.ndarray, predicted: np.ndarray, subjects: Sequence[str], n_labels: int) -> np.ndarray:
+    """Count answers per subject.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of shape (n_trials,), int
+        Label numbers.
+    subjects : sequence of str
+        Whose trial it is.
+    n_labels : int
+
+    Returns
+    -------
+    ndarray of shape (n_subjects, n_labels, n_labels), int64
+        ``[s, t, p]``: how often the trials of label t were answered with p. Subjects in sorted order.
+    """
+    names, owners = np.unique(np.asarray(subjects), return_inverse=True)
+    counts = np.zeros((len(names), n_labels, n_labels), dtype=np.int64)
+    np.add.at(counts, (owners, truth, predicted), 1)
+    return counts
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Return the share of right answers of matrices of shape (..., n, n)."""
+    return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Return the mean recall over the labels that occur."""
+    totals = confusion.sum(axis=-1)
+    recall = _divide(np.diagonal(confusion, axis1=-2, axis2=-1), totals)
+    return recall.sum(axis=-1) / (totals > 0).sum(axis=-1)
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Return the mean F1 over the labels that occur or were answered."""
+    both = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    scores = _divide(2 * np.diagonal(confusion, axis1=-2, axis2=-1), both)
+    return scores.sum(axis=-1) / (both > 0).sum(axis=-1)
+
+
+def kappa(confusion: np.ndarray) -> np.ndarray:
+    """Return Cohen's kappa (Cohen 1960, Educ Psychol Meas 20:37): 0 is what the same answers in random order reach."""
+    total = confusion.sum(axis=(-2, -1))
+    expected = (confusion.sum(axis=-1) * confusion.sum(axis=-2)).sum(axis=-1) / total**2
+    return _divide(accuracy(confusion) - expected, 1 - expected)
+
+
+#: Name -> function of confusion matrices (..., n, n) -> (...), in the order of the report.
+MEASURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "macro_f1": macro_f1,
+    "kappa": kappa,
+}
+
+
+def bootstrap_interval(
+    counts: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], seed: int, n_bootstraps: int = N_BOOTSTRAPS
+) -> list[float]:
+    """Return the 95 % percentile interval of a measure over resampled subjects (Efron 1979, Ann Stat 7:1).
+
+    Trials of one person are not independent, so whole subjects are drawn.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_subjects, n, n)
+    measure : callable
+        One of `MEASURES`.
+    seed : int
+    n_bootstraps : int
+    """
+    rng = make_rng(seed, "bootstrap")
+    n_subjects = len(counts)
+    weights = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=n_bootstraps)
+    values = measure(np.tensordot(weights, counts, axes=1))
+    low, high = np.quantile(values, [0.025, 0.975])
+    return [float(low), float(high)]
+
+
+def guess(confusion: np.ndarray, name: str) -> float:
+    """Return what guessing reaches on the labels of one confusion matrix.
+
+    For accuracy the better of two guessers: naming every label equally often, or always the most common one. For the
+    others, which the second cannot raise, every label equally often.
+
+    Parameters
+    ----------
+    confusion : ndarray of shape (n, n)
+    name : str
+        A key of `MEASURES`.
+    """
+    shares = confusion.sum(axis=1) / confusion.sum()
+    present = shares[shares > 0]
+    uniform = 1 / len(shares)
+    values = {
+        "accuracy": max(uniform, float(present.max())),
+        "balanced_accuracy": uniform,
+        "macro_f1": float((2 * shares * uniform / (shares + uniform)).mean()),
+        "kappa": 0.0,
+    }
+    return values[name]
+
+
+def measure_answers(
+    scores: np.ndarray, emotions: Sequence[str], subjects: Sequence[str], *, seed: int, **where: str
+) -> list[Metric]:
+    """Turn the probabilities of one reader on one set of trials into metrics.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_trials, 9)
+        In the order of `EMOTIONS`.
+    emotions : sequence of str
+        The truth.
+    subjects : sequence of str
+    seed : int
+        Of the bootstrap.
+    **where : str
+        ``split``, ``protocol`` and ``reader`` of each metric.
+
+    Returns
+    -------
+    list of Metric
+        `MEASURES` over nine labels, then ``valence_accuracy``: positive against negative, neutral trials left out.
+    """
+    truth = np.array([EMOTIONS.index(emotion) for emotion in emotions])
+    counts = count_confusion(truth, scores.argmax(axis=1), subjects, _N)
+    metrics = [_make_metric(name, counts, seed, where) for name in MEASURES]
+    return metrics + _measure_valence(scores, truth, np.asarray(subjects), seed, where)
+
+
+def _measure_valence(
+    scores: np.ndarray, truth: np.ndarray, subjects: np.ndarray, seed: int, where: dict[str, str]
+) -> list[Metric]:
+    signs = np.array([VALENCE[emotion] for emotion in EMOTIONS])
+    kept = signs[truth] != "neutral"
+    if not kept.any():
+        return []
+    positive = scores[:, signs == "positive"].sum(axis=1) > scores[:, signs == "negative"].sum(axis=1)
+    is_positive = signs[truth] == "positive"
+    counts = count_confusion(is_positive[kept].astype(int), positive[kept].astype(int), subjects[kept].tolist(), 2)
+    metric = _make_metric("accuracy", counts, seed, where)
+    method = f"positive against negative by summed probabilities, neutral trials left out; {metric.method}"
+    return [metric.model_copy(update={"name": "valence_accuracy", "method": method})]
+
+
+def _make_metric(name: str, counts: np.ndarray, seed: int, where: dict[str, str]) -> Metric:
+    measure, total = MEASURES[name], counts.sum(axis=0)
+    uniform, largest = 1 / len(total), total.sum(axis=1).max() / total.sum()
+    return Metric(
+        name=name,
+        value=float(measure(total)),
+        n=int(total.sum()),
+        unit="trials",
+        interval=bootstrap_interval(counts, measure, seed),
+        chance=guess(total, name),
+        method=(
+            f"one answer per trial, {len(counts)} subjects; 95 % bootstrap over subjects, {N_BOOTSTRAPS} draws; "
+            f"a uniform guesser is right in {uniform:.3f}, always naming the most common label in {largest:.3f}"
+        ),
+        **where,
+    )
+
+
+def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Divide, with 0 where the divisor is 0."""
+    return np.divide(above, below, out=np.zeros(np.shape(above), dtype=float), where=np.asarray(below) != 0)

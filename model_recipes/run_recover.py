@@ -1,0 +1,37 @@
+"""Recover a pruned model: ``eeg-copilot recover --model pruned --teacher base --out recovered``."""
+
+import argparse
+from pathlib import Path
+
+from dataset_builder.recipe import load_recipe
+from model_recipes.recover import RecoverRecipe, recover_model
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(
+        prog="eeg-copilot recover", description="Train a pruned model on text, led by the unpruned one."
+    )
+    parser.add_argument("--model", required=True, help="folder of the pruned model")
+    parser.add_argument("--teacher", required=True, help="folder of the unpruned model")
+    parser.add_argument("--corpus", help="corpus folder; needed where rows_share is above 0")
+    parser.add_argument("--out", default="recovered", help="folder to write (default: %(default)s)")
+    parser.add_argument(
+        "--recipe", default=RECIPES / "tiny/recover.yaml", help="YAML recipe (default: tiny/recover.yaml)"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one recipe key")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    args = make_parser().parse_args(argv)
+    recipe = load_recipe(args.recipe, RecoverRecipe, overrides=args.set)
+    manifest = recover_model(recipe, args.model, args.teacher, args.out, corpus_dir=args.corpus, device=args.device)
+    perplexity = manifest.metrics[0]
+    print(f"perplexity {perplexity.value:.4g} on {perplexity.split} ({perplexity.n} tokens)")
+    print(f"wrote {args.out}")
+    return 0

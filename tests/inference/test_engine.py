@@ -1,0 +1,202 @@
+"""llama.cpp against Transformers: the same text, tokens, scores and answers; and what the engine refuses."""
+
+import os
+import re
+import time
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from long_way import ask_transformers
+
+from dataset_builder.corpus import load_split
+from dataset_builder.errors import InputError
+from dataset_builder.prompts import ANSWER_PREFIX, answer_schema, parse_answer
+from dataset_builder.types import EMOTIONS
+from model_recipes.checkpoint import HARD_STRINGS, load_model
+from model_recipes.engine import Engine, EngineError, count_threads
+
+CHATS = [
+    [{"role": "system", "content": "Read the code."}, {"role": "user", "content": "EEG:\ndelta 0123\n\n\nalpha 99"}],
+    [{"role": "user", "content": "no system turn"}],
+    [{"role": "system", "content": "{{ braces }} <|im_end|>"}, {"role": "user", "content": "é 한 <b>&amp;</b>  \n"}],
+    [{"role": role, "content": role * 3} for role in ("system", "user", "assistant", "user")],
+]
+OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+
+
+@pytest.fixture(scope="module")
+def hf(model_dir):
+    return load_model(model_dir)
+
+
+@pytest.fixture(scope="module")
+def engine(gguf_dir):
+    with Engine(gguf_dir / "tiny-F32.gguf", n_threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def prompts(corpus):
+    return [messages[:-1] for messages in load_split(corpus, "test")["messages"][:6]]
+
+
+@pytest.mark.parametrize("messages", CHATS)
+def test_chat_template_renders_as_in_transformers(engine, hf, messages):
+    wanted = hf[1].apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert engine.render(messages) == unicodedata.normalize("NFC", wanted)
+
+
+def test_corpus_prompts_become_the_same_tokens(engine, hf, prompts):
+    for messages in prompts:
+        wanted = hf[1].apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=True)
+        assert engine.tokenize(engine.render(messages)) == list(wanted["input_ids"])
+
+
+@pytest.mark.parametrize(
+    "text", [*HARD_STRINGS, "", " ", "\n" * 5, "0123456789" * 3, "ﬁ Å Å", "\u1112\u1161\u11ab", "ё́"]
+)
+def test_hard_strings_become_the_same_tokens(engine, hf, text):
+    assert engine.tokenize(text) == hf[1].encode(text, add_special_tokens=False)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(alphabet=st.characters(exclude_categories=["Cs", "Cn"], max_codepoint=0x2FFF), max_size=40))
+def test_any_text_becomes_the_same_tokens(engine, hf, text):
+    assert engine.tokenize(text) == hf[1].encode(text, add_special_tokens=False)
+
+
+def test_scores_equal_transformers(engine, hf, prompts):
+    for messages in prompts[:3]:
+        found = engine.score_labels(messages, EMOTIONS, ANSWER_PREFIX)
+        assert list(found) == list(EMOTIONS)
+        assert sum(found.values()) == pytest.approx(1, abs=1e-9)
+        assert found == pytest.approx(ask_transformers(hf, messages, EMOTIONS, ANSWER_PREFIX), abs=1e-4)
+
+
+def test_labels_that_share_tokens_are_told_apart(engine, hf, prompts):
+    labels = ["joyous", "joyless", "joy", "jolly", "sad", "sadder"]
+    found = engine.score_labels(prompts[0], labels, ANSWER_PREFIX)
+    assert sum(found.values()) == pytest.approx(1, abs=1e-9)
+    assert found == pytest.approx(ask_transformers(hf, prompts[0], labels, ANSWER_PREFIX), abs=1e-4)
+
+
+def test_scores_do_not_depend_on_what_was_asked_before(gguf_dir, engine, prompts):
+    warm = engine.score_labels(prompts[1], EMOTIONS, ANSWER_PREFIX)
+    with Engine(gguf_dir / "tiny-F32.gguf", n_threads=1) as fresh:
+        assert fresh.score_labels(prompts[1], EMOTIONS, ANSWER_PREFIX) == pytest.approx(warm, abs=1e-5)
+
+
+@pytest.mark.parametrize("file_type", ["F32", "F16"])
+def test_greedy_text_equals_transformers(gguf_dir, hf, prompts, file_type):
+    model, tokenizer = hf
+    with Engine(gguf_dir / f"tiny-{file_type}.gguf", n_threads=1) as engine:
+        for messages in prompts[:3]:
+            ids = tokenizer(engine.render(messages), add_special_tokens=False, return_tensors="pt")
+            out = model.generate(**ids, max_new_tokens=24, do_sample=False)[0, ids["input_ids"].shape[1] :]
+            wanted = tokenizer.decode(out, skip_special_tokens=True)
+            assert engine.generate(messages, max_tokens=24) == wanted
+
+
+def test_every_schema_answer_can_be_read(engine):
+    for seed in range(20):
+        text = engine.generate(CHATS[0], answer_schema(), max_tokens=940, seed=seed, temperature=1.0)
+        assert parse_answer(text).emotion in EMOTIONS
+        assert re.match(r'^\{"emotion": "[a-z]+", "assessment": "', text), "spaces as json.dumps writes them"
+
+
+def test_schema_can_fix_the_emotion(engine, prompts):
+    text = engine.generate(prompts[0], answer_schema("joy"), max_tokens=700, seed=1, temperature=1.0)
+    assert text.startswith(ANSWER_PREFIX + 'joy"')
+
+
+def test_same_seed_same_answer(engine, prompts):
+    one, same, other = (engine.generate(prompts[0], max_tokens=20, seed=s, temperature=1.0) for s in (5, 5, 6))
+    assert one == same != other
+
+
+def test_timings_are_told(engine, prompts):
+    engine.generate(prompts[0], max_tokens=5)
+    assert engine.timings["predicted_n"] == 5
+    assert engine.timings["predicted_per_second"] > 0
+
+
+def test_prefix_begins_the_answer(engine, prompts):
+    assert engine.generate(prompts[0], prefix=ANSWER_PREFIX, max_tokens=3).startswith(ANSWER_PREFIX)
+    with pytest.raises(InputError, match="accepted: one of them"):
+        engine.generate(prompts[0], OBJECT, prefix="{")
+
+
+def test_callback_sees_the_text_and_can_stop(engine, prompts):
+    pieces = []
+    whole = engine.generate(prompts[0], OBJECT, max_tokens=30, on_token=pieces.append)
+    assert "".join(pieces) == whole
+    assert engine.generate(prompts[0], OBJECT, max_tokens=30, on_token=lambda piece: True) == pieces[0]
+
+
+def test_time_limit_stops(engine, prompts):
+    started = time.monotonic()
+    engine.generate(prompts[0], answer_schema(), max_tokens=700, temperature=1.0, time_limit_s=0.0)
+    assert time.monotonic() - started < 1
+
+
+def test_schema_that_cannot_be_held_is_told(engine, prompts):
+    with pytest.raises(EngineError, match="not held to the schema"):
+        engine.generate(prompts[0], {"type": "nonsense"}, max_tokens=20)
+
+
+def test_context_grows_with_the_prompt_up_to_the_models_own(gguf_dir):
+    long = [{"role": "user", "content": "0 " * 450}]
+    with Engine(gguf_dir / "tiny-F32.gguf", n_threads=1) as engine:
+        engine.n_ctx = 256
+        engine.generate(long, max_tokens=2)
+        assert engine.n_ctx == 1024
+        with pytest.raises(EngineError, match="at most 1024 fit"):
+            engine.generate(long, max_tokens=500)
+
+
+def test_a_fixed_context_is_kept(gguf_dir, prompts):
+    with (
+        Engine(gguf_dir / "tiny-F32.gguf", n_threads=1, n_ctx=256) as engine,
+        pytest.raises(EngineError, match="at most 256 fit"),
+    ):
+        engine.score_labels([{"role": "user", "content": "0 " * 300}], EMOTIONS, ANSWER_PREFIX)
+
+
+def test_no_port_is_opened_and_nothing_is_left(gguf_dir):
+    engine = Engine(gguf_dir / "tiny-F32.gguf", n_threads=1)
+    server = engine._open
+    assert server._server.listening_address.startswith("unix://")
+    server._key = "wrong"
+    with pytest.raises(EngineError, match="Invalid API Key"):
+        server.post("/tokenize", {"content": "x"})
+    folder = server._folder
+    engine.close()
+    engine.close()
+    assert not Path(folder).exists()
+    with pytest.raises(EngineError, match="was closed"):
+        engine.render(CHATS[0])
+
+
+def test_llama_cpp_stays_silent(gguf_dir, capfd):
+    with Engine(gguf_dir / "tiny-Q8_0.gguf", n_threads=1) as engine:
+        engine.generate(CHATS[0], max_tokens=3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_files_that_are_no_model_are_refused(tmp_path):
+    for name, data in (("text.gguf", b"hello"), ("empty.gguf", b"")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match=f"^{name}: not a GGUF file$"):
+            Engine(tmp_path / name)
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF\3\0\0\0" + bytes(40))
+    with pytest.raises(EngineError, match=r"^cut\.gguf: llama\.cpp cannot load it"):
+        Engine(tmp_path / "cut.gguf")
+    with pytest.raises(InputError, match=r"absent\.gguf: cannot be read"):
+        Engine(tmp_path / "absent.gguf")
+
+
+def test_threads_leave_a_core_free():
+    assert 1 <= count_threads() <= max(1, (os.cpu_count() or 1) - 1)

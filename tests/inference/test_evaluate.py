@@ -1,0 +1,204 @@
+"""Readers and the evaluate stage: what is planted is found, what is not there is not."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from factories import make_corpus
+from long_way import ask_transformers
+
+from dataset_builder.corpus import load_codec, load_split
+from dataset_builder.errors import InputError
+from dataset_builder.manifest import hash_file, read_manifest
+from dataset_builder.prompts import ANSWER_PREFIX
+from dataset_builder.types import EMOTIONS
+from model_recipes import run_evaluate
+from model_recipes.checkpoint import load_model
+from model_recipes.engine import Engine
+from model_recipes.evaluate import EvaluateRecipe, choose_rows, evaluate_models, name_readers
+from model_recipes.probe import LinearProbe
+from model_recipes.readers import GgufReader, HFReader
+
+SEEN, UNSEEN = "unseen subjects", "unseen subjects and clips"
+
+
+@pytest.fixture(scope="module")
+def rows(corpus):
+    return load_split(corpus, "test").to_list()
+
+
+@pytest.fixture(scope="module")
+def evaluation(corpus, model_dir, gguf_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluate") / "evaluation"
+    paths = [model_dir, gguf_dir / "tiny-F16.gguf", gguf_dir / "tiny-Q8_0.gguf"]
+    return evaluate_models(EvaluateRecipe(), corpus, paths, out, n_threads=1), out
+
+
+def test_transformers_reader_equals_the_long_way(model_dir, rows):
+    hf = load_model(model_dir)
+    mixed = [*rows[:3], {"messages": [{"role": "user", "content": "short"}, {}]}, rows[20]]
+    scores = HFReader(model_dir, batch_size=2).score(mixed)
+    assert scores.shape == (5, 9)
+    for row, found in zip(mixed, scores, strict=True):
+        wanted = ask_transformers(hf, row["messages"][:-1], EMOTIONS, ANSWER_PREFIX)
+        np.testing.assert_allclose(found, list(wanted.values()), atol=1e-5)
+
+
+def test_transformers_and_gguf_agree(model_dir, gguf_dir, rows):
+    ours = HFReader(model_dir).score(rows)
+    np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-9)
+    for file_type, tolerance in (("F32", 1e-4), ("F16", 5e-3), ("Q8_0", 0.05)):
+        with Engine(gguf_dir / f"tiny-{file_type}.gguf", n_threads=1) as engine:
+            np.testing.assert_allclose(GgufReader(engine).score(rows), ours, atol=tolerance)
+
+
+def test_batches_do_not_change_scores(model_dir, rows):
+    one = HFReader(model_dir, batch_size=1).score(rows[:9])
+    np.testing.assert_allclose(HFReader(model_dir, batch_size=8).score(rows[:9]), one, atol=1e-6)
+
+
+def test_an_adapter_is_applied(model_dir, rows, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    model, _ = load_model(model_dir)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
+    adapted.save_pretrained(tmp_path / "adapter")
+    plain = HFReader(model_dir).score(rows[:3])
+    found = HFReader(model_dir, tmp_path / "adapter").score(rows[:3])
+    assert np.abs(found - plain).max() > 1e-4
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-9)
+    with pytest.raises(InputError, match="cannot be read as an adapter"):
+        HFReader(model_dir, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Return training and test rows in which each emotion shifts one band in one half of the head."""
+    folder = make_corpus(tmp_path_factory.mktemp("planted") / "corpus", n_train=12, n_clips=18)
+    return load_codec(folder), load_split(folder, "train").to_list(), load_split(folder, "test").to_list()
+
+
+def share_right(scores, rows):
+    return np.mean([EMOTIONS[best] == row["emotion"] for best, row in zip(scores.argmax(axis=1), rows, strict=True)])
+
+
+@pytest.mark.parametrize("target", ["emotion", "clip"])
+def test_probe_finds_what_was_planted(planted, target):
+    codec, train, test = planted
+    scores = LinearProbe(codec, train, target=target).score(test)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-9)
+    assert share_right(scores, test) > 0.7
+
+
+def test_probe_is_at_chance_on_shuffled_labels(planted):
+    codec, train, test = planted
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(8):
+        labels = rng.permutation([row["emotion"] for row in train])
+        shuffled = [row | {"emotion": str(label)} for row, label in zip(train, labels, strict=True)]
+        found.append(share_right(LinearProbe(codec, shuffled).score(test), test))
+    assert np.mean(found) == pytest.approx(1 / 9, abs=0.08)
+
+
+def test_probe_needs_two_labels(planted):
+    codec, train, _ = planted
+    with pytest.raises(InputError, match="at least 2"):
+        LinearProbe(codec, train[:1])
+
+
+def test_every_reader_is_measured_under_both_protocols(evaluation, rows):
+    manifest, _ = evaluation
+    readers = ["linear probe", "clip recogniser", "language model", "language model F16", "language model Q8_0"]
+    assert list(dict.fromkeys(m.reader for m in manifest.metrics)) == readers
+    n_unseen = sum(row["clip_fold"] == 0 for row in rows)
+    for reader in readers:
+        for protocol, n in ((SEEN, len(rows) - n_unseen), (UNSEEN, n_unseen)):
+            metric = manifest.metric("accuracy", reader=reader, protocol=protocol)
+            assert (metric.n, metric.split) == (n, "test")
+            low, high = metric.interval
+            assert low <= metric.value <= high
+            assert metric.chance >= 1 / 9
+    assert manifest.synthetic
+
+
+def test_gguf_answers_score_like_the_model(evaluation):
+    manifest, _ = evaluation
+    ours = manifest.metric("accuracy", reader="language model", protocol=SEEN)
+    assert manifest.metric("accuracy", reader="language model F16", protocol=SEEN).value == ours.value
+
+
+def test_parents_lead_back_to_models_and_corpus(evaluation, gguf_dir):
+    manifest, _ = evaluation
+    assert [parent.stage for parent in manifest.parents] == ["corpus", "base", "gguf"]
+    assert {item.name: item.sha256 for item in manifest.inputs}["tiny-Q8_0.gguf"] == hash_file(
+        gguf_dir / "tiny-Q8_0.gguf"
+    )
+
+
+def test_predictions_can_be_recounted(evaluation, rows):
+    manifest, out = evaluation
+    table = pq.read_table(out / "predictions-language-model-Q8_0.parquet").to_pandas()
+    assert table["row_id"].tolist() == [row["row_id"] for row in rows]
+    scores = table[list(EMOTIONS)].to_numpy()
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    seen = (table["clip_fold"] != 0).to_numpy()
+    right = np.array(EMOTIONS)[scores.argmax(axis=1)] == table["emotion"].to_numpy()
+    metric = manifest.metric("accuracy", reader="language model Q8_0", protocol=SEEN)
+    assert right[seen].mean() == pytest.approx(metric.value)
+    assert (out / "confusion-language-model-Q8_0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_second_run_is_free(evaluation, corpus, model_dir, gguf_dir, monkeypatch):
+    manifest, out = evaluation
+    monkeypatch.setattr("model_recipes.evaluate.choose_rows", None)
+    paths = [model_dir, gguf_dir / "tiny-F16.gguf", gguf_dir / "tiny-Q8_0.gguf"]
+    assert evaluate_models(EvaluateRecipe(), corpus, paths, out) == manifest
+
+
+def test_without_test_subjects_validation_is_used_and_told(tmp_path, monkeypatch, corpus):
+    real = load_split
+    monkeypatch.setattr(
+        "model_recipes.evaluate.load_split",
+        lambda folder, split: real(folder, split).select([] if split == "test" else range(18)),
+    )
+    manifest = evaluate_models(EvaluateRecipe(probes=["emotion"]), corpus, [], tmp_path / "evaluation")
+    assert {metric.split for metric in manifest.metrics} == {"validation"}
+    assert "no test subjects" in manifest.notes[0]
+    with pytest.raises(InputError, match="holds no row in split test"):
+        choose_rows(EvaluateRecipe(split="test"), corpus)
+
+
+def test_without_a_held_out_fold_there_is_one_protocol(corpus, tmp_path):
+    recipe = EvaluateRecipe(held_out_fold=None, probes=["emotion"], max_rows=10)
+    manifest = evaluate_models(recipe, corpus, [], tmp_path / "evaluation")
+    assert {(metric.protocol, metric.n) for metric in manifest.metrics if metric.name == "accuracy"} == {(SEEN, 10)}
+
+
+def test_readers_of_one_kind_get_the_folders_name(model_dir, gguf_dir):
+    assert name_readers([model_dir]) == ["language model"]
+    assert name_readers([model_dir, model_dir]) == ["language model (model)"] * 2
+    assert name_readers([gguf_dir / "tiny-F16.gguf"]) == ["language model F16"]
+
+
+def test_absent_models_are_refused_before_any_work(corpus, tmp_path):
+    for name in ("absent.gguf", "absent"):
+        with pytest.raises(InputError, match=f"{name}: no such model"):
+            evaluate_models(EvaluateRecipe(), corpus, [tmp_path / name], tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_command_prints_both_protocols(corpus, tmp_path, capsys):
+    arguments = ["--corpus", str(corpus), "--out", str(tmp_path / "evaluation"), "--set", "probes=[emotion]"]
+    assert run_evaluate.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert SEEN in printed
+    assert UNSEEN in printed
+    assert "synthetic" in printed
+    assert read_manifest(tmp_path / "evaluation").stage == "evaluate"
+
+
+def test_torch_threads_are_left_alone(model_dir, rows):
+    before = torch.get_num_threads()
+    HFReader(model_dir).score(rows[:1])
+    assert torch.get_num_threads() == before

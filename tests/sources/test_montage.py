@@ -1,0 +1,90 @@
+import mne
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataset_builder.sources.montage import MASTOIDS, TEN_TEN, match_channels
+from dataset_builder.types import SCALP_CHANNELS
+
+
+def test_the_list_is_the_10_10_system() -> None:
+    assert len(set(TEN_TEN)) == len(TEN_TEN)
+    assert set(SCALP_CHANNELS) <= set(TEN_TEN)
+    known = mne.channels.get_builtin_montages()
+    montage = "colin27_1005" if "colin27_1005" in known else "standard_1005"
+    positions = mne.channels.make_standard_montage(montage).ch_names
+    assert set(TEN_TEN) | set(MASTOIDS) <= set(positions)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Fp1", "Fp1"),
+        ("FP1", "Fp1"),
+        ("fpz", "Fpz"),
+        ("EEG Fp1-REF", "Fp1"),
+        ("EEG FP1-Ref", "Fp1"),
+        ("EEG Fp1-LE", "Fp1"),
+        ("EEG F3-A2", "F3"),
+        ("EEG:C3", "C3"),
+        ("EEG_C3", "C3"),
+        ("EEGC3", "C3"),
+        ("C3-M2", "C3"),
+        ("C3 - A1A2", "C3"),
+        ("Fz_AVG", "Fz"),
+        ("T3", "T7"),
+        ("T4", "T8"),
+        ("EEG T5-REF", "P7"),
+        ("t6", "P8"),
+        ("M1", "A1"),
+        ("A2", "A2"),
+        (" CZ ", "Cz"),
+        ("Fp1.", "Fp1"),
+    ],
+)
+def test_known_spellings(name: str, expected: str) -> None:
+    assert match_channels([name, "ECG"]).used == {name: expected}
+
+
+@pytest.mark.parametrize(
+    "name", ["EOG1", "HEOG", "VEOG-L", "ECG", "EKG1", "EMG Chin", "Status", "STI 014", "X1", "", "EEG", "-"]
+)
+def test_others_are_left_out(name: str) -> None:
+    montage = match_channels([name, "Cz"])
+    assert montage.used == {"Cz": "Cz"}
+    assert montage.left_out == (name,)
+
+
+def test_bipolar_channels_are_not_taken_for_the_first_of_the_pair() -> None:
+    montage = match_channels(["Fp1-F7", "F7-T3", "T3-T5", "Cz"])
+    assert montage.used == {"Cz": "Cz"}
+    assert montage.bipolar == ("Fp1-F7", "F7-T3", "T3-T5")
+
+
+def test_one_reference_for_all_is_a_reference() -> None:
+    assert match_channels(["Fp1-Cz", "F3-Cz", "O1-Cz"]).used == {"Fp1-Cz": "Fp1", "F3-Cz": "F3", "O1-Cz": "O1"}
+
+
+def test_the_same_place_twice_counts_once() -> None:
+    montage = match_channels(["T3", "T7", "Fz"])
+    assert montage.used == {"T3": "T7", "Fz": "Fz"}
+    assert montage.left_out == ("T7",)
+
+
+def test_numbered_amplifier_inputs_are_not_earlobes() -> None:
+    names = [f"A{number}" for number in range(1, 33)]
+    assert match_channels(names).used == {}
+
+
+@given(st.lists(st.text(max_size=12), max_size=20, unique=True))
+def test_every_channel_is_either_used_or_told(names: list[str]) -> None:
+    montage = match_channels(names)
+    assert sorted([*montage.used, *montage.left_out, *montage.bipolar]) == sorted(names)
+    assert len(set(montage.used.values())) == len(montage.used)
+    assert set(montage.used.values()) <= {*TEN_TEN, *MASTOIDS}
+
+
+@given(st.permutations(SCALP_CHANNELS), st.sampled_from(["{}", "EEG {}", "EEG {}-REF", "{}-A2"]), st.booleans())
+def test_any_order_and_spelling_is_understood(names: list[str], style: str, upper: bool) -> None:
+    written = [style.format(name.upper() if upper else name) for name in names]
+    assert list(match_channels(written).used.values()) == names

@@ -1,0 +1,273 @@
+import contextlib
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+import pytest
+from eeglabio.raw import export_set
+from pybv import write_brainvision
+
+from dataset_builder.bands import compute_de
+from dataset_builder.errors import InputError
+from dataset_builder.sources import recordings
+from dataset_builder.sources.recordings import SUFFIXES, read_recording
+from dataset_builder.types import SCALP_CHANNELS
+
+NAMES = list(SCALP_CHANNELS[:12])
+SECRET = "jane_doe_1980"
+
+
+def make_signal(
+    n_channels: int = 12, seconds: float = 65.0, sfreq_hz: float = 250.0, sd_uv: float = 10.0
+) -> np.ndarray:
+    """Noise between 2 and 40 Hz, µV, the same on every call."""
+    n_times = round(seconds * sfreq_hz)
+    spectrum = np.fft.rfft(np.random.default_rng(1).standard_normal((n_channels, n_times)))
+    frequencies = np.fft.rfftfreq(n_times, 1 / sfreq_hz)
+    spectrum[:, (frequencies < 2) | (frequencies > 40)] = 0
+    signal = np.fft.irfft(spectrum, n_times)
+    return signal / signal.std(axis=1, keepdims=True) * sd_uv
+
+
+def make_raw(signal_uv: np.ndarray, names: list[str] | None = None, sfreq_hz: float = 250.0, kinds: Any = "eeg") -> Any:
+    info = mne.create_info(names or NAMES, sfreq_hz, kinds)
+    return mne.io.RawArray(signal_uv * 1e-6, info, verbose="ERROR")
+
+
+def save_edf(raw: Any, path: Path) -> None:
+    mne.export.export_raw(path, raw, overwrite=True, verbose="ERROR")
+
+
+def save_fif(raw: Any, path: Path) -> None:
+    raw.save(path, overwrite=True, verbose="ERROR")
+
+
+def save_set(raw: Any, path: Path) -> None:
+    export_set(str(path), raw.get_data(), raw.info["sfreq"], raw.ch_names)
+
+
+def save_vhdr(raw: Any, path: Path) -> None:
+    write_brainvision(
+        data=raw.get_data(),
+        sfreq=raw.info["sfreq"],
+        ch_names=raw.ch_names,
+        fname_base=path.stem,
+        folder_out=path.parent,
+        overwrite=True,
+    )
+
+
+def save_bdf(raw: Any, path: Path) -> None:
+    """Write 24-bit BDF by hand (MNE writes none): one-second records, no annotations."""
+    names, rate = raw.ch_names, round(raw.info["sfreq"])
+    n_records = raw.n_times // rate
+    fields: list[tuple[list[str], int]] = [
+        (names, 16),
+        (["" for _ in names], 80),
+        (["uV" for _ in names], 8),
+        (["-8192" for _ in names], 8),
+        (["8192" for _ in names], 8),
+        (["-8388608" for _ in names], 8),
+        (["8388607" for _ in names], 8),
+        (["" for _ in names], 80),
+        ([str(rate) for _ in names], 8),
+        (["" for _ in names], 32),
+    ]
+    size = 256 * (len(names) + 1)
+    start = f"{SECRET:<80}{SECRET:<80}01.01.8000.00.00{size:<8}{'24BIT':<44}{n_records:<8}{1:<8}{len(names):<4}"
+    header = b"\xffBIOSEMI" + start.encode()
+    header += b"".join(f"{value:<{width}}".encode() for values, width in fields for value in values)
+    counts = np.round(raw.get_data() * 1e6 * 8388607.5 / 8192).astype("<i4")
+    records = counts[:, : n_records * rate].reshape(len(names), n_records, rate).swapaxes(0, 1)
+    path.write_bytes(header + np.ascontiguousarray(records).view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
+
+
+WRITERS: dict[str, Callable[[Any, Path], None]] = {
+    ".edf": save_edf,
+    ".bdf": save_bdf,
+    ".fif": save_fif,
+    ".set": save_set,
+    ".vhdr": save_vhdr,
+}
+
+
+def save(folder: Path, raw: Any, suffix: str = ".edf") -> Path:
+    path = folder / f"{SECRET}_raw{suffix}"
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        WRITERS[suffix](raw, path)
+    return path
+
+
+def refuse(path: Path, **options: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        read_recording(path, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert SECRET not in message
+    assert str(path.parent) not in message
+    return message
+
+
+def test_every_type_has_a_writer_here() -> None:
+    assert set(WRITERS) == set(SUFFIXES)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_type_reads_the_same(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    signal = make_signal()
+    path = save(tmp_path, make_raw(signal), suffix)
+    capfd.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recording = read_recording(path, age=31, sex="M")
+    assert capfd.readouterr() == ("", "")
+    assert recording.signal_uv is not None
+    assert (recording.signal_uv.shape, recording.signal_uv.dtype) == ((2, 12, 7500), np.float32)
+    assert recording.channels == tuple(NAMES)
+    assert (recording.subject, recording.age, recording.sex) == ("recording", 31, "M")
+    assert (recording.sfreq_hz, recording.device_sfreq_hz) == (250.0, 250.0)
+    assert recording.clips == recording.emotions == (None, None)
+    assert not recording.synthetic
+    expected = (signal - signal.mean(axis=0))[:, :7500]
+    np.testing.assert_allclose(recording.signal_uv[0, :, 500:-500], expected[:, 500:-500], atol=0.5)
+    assert recording.notes == ("the last 5 s do not fill a window and were left out",)
+    assert SECRET not in repr(recording)
+
+
+def test_suffix_may_be_upper_case(tmp_path: Path) -> None:
+    path = save(tmp_path, make_raw(make_signal(seconds=31)))
+    upper = path.rename(path.with_suffix(".EDF"))
+    assert len(read_recording(upper)) == 1
+
+
+@pytest.mark.parametrize("sfreq_hz", [128.0, 256.0, 512.0])
+def test_other_rates_are_resampled_and_keep_their_power(tmp_path: Path, sfreq_hz: float) -> None:
+    signal = make_signal(seconds=64, sfreq_hz=sfreq_hz)
+    recording = read_recording(save(tmp_path, make_raw(signal, sfreq_hz=sfreq_hz)))
+    assert recording.signal_uv is not None
+    assert recording.signal_uv.shape == (2, 12, 7500)
+    assert recording.device_sfreq_hz == sfreq_hz
+    before = compute_de(signal - signal.mean(axis=0), sfreq_hz)[:, 2:28, :4].mean(axis=1)
+    after = compute_de(recording.signal_uv[0], 250.0)[:, 2:28, :4].mean(axis=1)
+    np.testing.assert_allclose(after, before, atol=0.05)
+
+
+def test_old_and_decorated_names_become_10_10_names(tmp_path: Path) -> None:
+    written = ["EEG Fp1-REF", "EEG FP2-REF", "EEG F3-REF", "EEG F4-REF", "EEG C3-REF", "EEG C4-REF", "EEG T3-REF"]
+    written += ["EEG T4-REF", "EEG T5-REF", "EEG T6-REF", "EEG A1-REF", "EOG left"]
+    recording = read_recording(save(tmp_path, make_raw(make_signal(), written)))
+    assert recording.channels == ("Fp1", "Fp2", "F3", "F4", "C3", "C4", "T7", "T8", "P7", "P8", "A1")
+    assert recording.notes[0] == "1 channels left out, no scalp place known: EOG left"
+
+
+def test_channels_of_another_kind_are_left_out(tmp_path: Path) -> None:
+    kinds = ["eeg"] * 10 + ["eog", "ecg"]
+    recording = read_recording(save(tmp_path, make_raw(make_signal(), kinds=kinds), ".fif"))
+    assert recording.channels == tuple(NAMES[:10])
+
+
+def test_flat_channels_stay_out_of_the_reference(tmp_path: Path) -> None:
+    signal = make_signal()
+    signal[3] = 0
+    recording = read_recording(save(tmp_path, make_raw(signal), ".fif"))
+    assert NAMES[3] not in recording.channels
+    assert f"1 flat channels left out: {NAMES[3]}" in recording.notes
+    alive = np.delete(signal, 3, axis=0)
+    assert recording.signal_uv is not None
+    expected = (alive - alive.mean(axis=0))[:, 500:7000]
+    np.testing.assert_allclose(recording.signal_uv[0, :, 500:7000], expected, atol=0.5)
+    signal[3:8] = 0
+    assert "5 of 12 channels are flat" in refuse(save(tmp_path, make_raw(signal), ".fif"))
+
+
+def test_hum_and_clipping_are_told_and_hum_is_removed(tmp_path: Path) -> None:
+    signal = make_signal()
+    hum = 30 * np.sin(2 * np.pi * 50 * np.arange(signal.shape[1]) / 250)
+    signal[:6] += hum
+    signal[7] = np.clip(signal[7], -12, 12)
+    recording = read_recording(save(tmp_path, make_raw(signal), ".fif"))
+    assert "mains hum at 50 Hz before filtering in 6 channels" in recording.notes
+    assert f"1 channels touch the limit of their range: {NAMES[7]}" in recording.notes
+    assert recording.signal_uv is not None
+    spectrum = np.abs(np.fft.rfft(recording.signal_uv[0, 0])) * 2 / 7500
+    assert spectrum[1490:1511].max() < 1.0  # 50 Hz, µV
+
+
+def test_microvolts_marked_as_volts_are_repaired(tmp_path: Path) -> None:
+    recording = read_recording(save(tmp_path, make_raw(make_signal() * 1e6), ".fif"))
+    assert recording.signal_uv is not None
+    assert 5 < recording.signal_uv.std() < 15
+    assert "amplitudes look like microvolts marked as volts; scaled by 1e-06" in recording.notes
+
+
+def test_a_unit_that_cannot_be_repaired_is_refused(tmp_path: Path) -> None:
+    assert "unit looks wrong" in refuse(save(tmp_path, make_raw(make_signal() * 1e3), ".fif"))
+
+
+def test_joined_recordings_are_told(tmp_path: Path) -> None:
+    raw = make_raw(make_signal())
+    raw.set_annotations(mne.Annotations([10.0, 20.0], [0, 0], ["boundary", SECRET]))
+    recording = read_recording(save(tmp_path, raw, ".fif"))
+    assert "the recording was cut and joined at 1 places; windows may run across them" in recording.notes
+    assert SECRET not in repr(recording)
+
+
+def test_windows_can_have_another_length(tmp_path: Path) -> None:
+    assert len(read_recording(save(tmp_path, make_raw(make_signal())), window_s=10.0)) == 6
+
+
+def test_too_short_slow_or_few(tmp_path: Path) -> None:
+    short = save(tmp_path, make_raw(make_signal(seconds=29)))
+    assert refuse(short) == "recording: 29.0 s long, at least one window of 30 s is needed"
+    slow = save(tmp_path, make_raw(make_signal(sfreq_hz=90), sfreq_hz=90))
+    assert "sampled at 90 Hz, at least 100 Hz" in refuse(slow)
+    few = save(tmp_path, make_raw(make_signal(4), ["Fz", "Cz", "Pz", "ECG"]))
+    assert refuse(few) == (
+        "recording (.edf): 3 of 4 channels are EEG with a 10-10 name such as Fp1; at least 8 are needed"
+    )
+    pairs = [f"{a}-{b}" for a, b in zip(NAMES, [*NAMES[1:], NAMES[0]], strict=True)]
+    assert "0 of 12 channels are EEG with a 10-10 name such as Fp1, 12 are bipolar" in refuse(
+        save(tmp_path, make_raw(make_signal(), pairs))
+    )
+
+
+def test_a_recording_larger_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recordings, "_MAX_VALUES", 10_000)
+    assert "too much to load" in refuse(save(tmp_path, make_raw(make_signal())))
+
+
+def test_options_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "x.edf"
+    assert refuse(path, age=130) == "age: 130, accepted: 0 to 120 years"
+    assert refuse(path, sex="x") == "sex: 'x', accepted: F or M"
+    assert refuse(path) == "recording (.edf): no such file"
+    assert refuse(tmp_path / "x.mp3") == "recording: suffix '.mp3', accepted: .edf, .bdf, .fif, .set, .vhdr"
+    assert "no such file" in refuse(tmp_path / "x.set")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_damaged_files_are_one_clear_line(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"{SECRET}_raw{suffix}"
+    for data in (b"", b"nonsense" * 200, bytes(5000)):
+        path.write_bytes(data)
+        assert refuse(path).startswith(f"recording ({suffix}): ")
+
+
+@pytest.mark.parametrize("suffix", [".edf", ".bdf", ".fif", ".set"])
+def test_cut_files_are_refused_or_shorter(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path, make_raw(make_signal(seconds=35)), suffix)
+    data = path.read_bytes()
+    for share in (0.001, 0.02, 0.3, 0.6):
+        path.write_bytes(data[: int(len(data) * share)])
+        refuse(path)
+
+
+def test_missing_companions_are_told(tmp_path: Path) -> None:
+    path = save(tmp_path, make_raw(make_signal(seconds=31)), ".vhdr")
+    path.with_suffix(".eeg").unlink()
+    assert refuse(path) == "recording (.vhdr): a file that belongs to it is missing beside it"
