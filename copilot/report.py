@@ -128,8 +128,8 @@ def _reader_row(reader: str, manifest: Manifest) -> TableRow:
 
 def _chance_row(manifest: Manifest) -> TableRow:
     metrics = [manifest.metric("accuracy", protocol=protocol) for protocol in (UNSEEN_SUBJECTS, UNSEEN_CLIPS)]
-    chance = [f"{m.chance:.3f}" if m and m.chance is not None else "-" for m in metrics]
-    return TableRow("  chance", "-", "-", "-", "-", *chance, "-")
+    seen, unseen = (f"{m.chance:.3f}" if m and m.chance is not None else "-" for m in metrics)
+    return TableRow("  chance", "-", "-", "-", "-", seen, unseen, "-")
 
 
 def _readers(manifest: Manifest) -> list[str]:

@@ -86,8 +86,9 @@ def train_steps(
     model.train()
     bar = tqdm(range(config.steps), desc=title, unit="step", initial=len(losses))
     for step in range(len(losses), config.steps):
+        rate = config.learning_rate * rate_at(step, config)
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate_at(step, config)
+            group["lr"] = rate
         with autocast(model.device, precision):
             loss = make_loss(make_batch(step).to(model.device))
         loss.backward()

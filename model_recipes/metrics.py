@@ -99,24 +99,22 @@ def bootstrap_interval(
 
 
 def guess(confusion: np.ndarray, name: str) -> float:
-    """Return what guessing reaches on the labels of one confusion matrix.
-
-    For accuracy the better of two guessers: naming every label equally often, or always the most common one. For the
-    others, which the second cannot raise, every label equally often.
+    """Return what a guesser reaches who names every label as often as it occurs, at random.
 
     Parameters
     ----------
     confusion : ndarray of shape (n, n)
+        Only how often each label occurs is used.
     name : str
         A key of `MEASURES`.
     """
     shares = confusion.sum(axis=1) / confusion.sum()
-    present = shares[shares > 0]
-    uniform = 1 / len(shares)
+    # Recall and precision of a label are then both its share, and shares sum to 1 over the labels that occur.
+    among_present = 1 / int((shares > 0).sum())
     values = {
-        "accuracy": max(uniform, float(present.max())),
-        "balanced_accuracy": uniform,
-        "macro_f1": float((2 * shares * uniform / (shares + uniform)).mean()),
+        "accuracy": float((shares**2).sum()),
+        "balanced_accuracy": among_present,
+        "macro_f1": among_present,
         "kappa": 0.0,
     }
     return values[name]
@@ -177,7 +175,8 @@ def _make_metric(name: str, counts: np.ndarray, seed: int, where: dict[str, str]
         chance=guess(total, name),
         method=(
             f"one answer per trial, {len(counts)} subjects; 95 % bootstrap over subjects, {N_BOOTSTRAPS} draws; "
-            f"a uniform guesser is right in {uniform:.3f}, always naming the most common label in {largest:.3f}"
+            f"chance: labels named at random as often as they occur; all equally often: {uniform:.3f}, "
+            f"always the most common: {largest:.3f}"
         ),
         **where,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from dataset_builder.errors import InputError, RecipeError
 from dataset_builder.manifest import Artifact
@@ -53,6 +53,11 @@ class TextConfig(StrictModel):
     source: Literal["python-docs"] = "python-docs"
     path: str | None = None
     hub: HubText | None = None
+
+    @field_serializer("path")
+    def _keep_name(self, path: str | None) -> str | None:
+        """Return what a manifest may state: the name; the content's digest is among its inputs."""
+        return None if path is None else Path(path).name
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,18 @@ def test_joined_recordings_are_told(tmp_path: Path) -> None:
     assert SECRET not in repr(recording)
 
 
+def test_annotations_in_an_old_encoding_are_read(tmp_path: Path) -> None:
+    raw = make_raw(make_signal())
+    raw.set_annotations(mne.Annotations([10.0], [0], ["geoeffnet"]))
+    path = save(tmp_path, raw)
+    data = path.read_bytes()
+    assert b"geoeffnet" in data
+    path.write_bytes(data.replace(b"geoeffnet", b"ge\xf6ffnet "))
+    recording = read_recording(path)
+    assert len(recording) == 2
+    assert recording.notes[0] == "annotations are not UTF-8; read as Latin-1"
+
+
 def test_windows_can_have_another_length(tmp_path: Path) -> None:
     assert len(read_recording(save(tmp_path, make_raw(make_signal())), window_s=10.0)) == 6
 
