@@ -6,12 +6,14 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig
 
+from dataset_builder.corpus import load_split
 from dataset_builder.errors import RecipeError, StageError
 from dataset_builder.manifest import Manifest, Stage, find_finished, open_stage, read_manifest, write_text
 from dataset_builder.prompts import ANSWER_PREFIX
@@ -134,23 +136,20 @@ def train_adapter(
     if finished := find_finished("adapter", out_dir, recipe, **known):
         return finished
     rows = load_rows(corpus_dir, "train", recipe.held_out_fold)
-    checked = load_rows(corpus_dir, "validation", recipe.held_out_fold)
     with open_stage("adapter", out_dir, recipe, **known, seed=recipe.seed) as stage:
         where = pick_device(device)
         model, tokenizer = load_model(model_dir, where)
         name = str(read_base_facts(model_dir).get("name", Path(model_dir).name))
         model.config._name_or_path = name  # PEFT writes it into the adapter's config; the folder would be a local path
         trained = tokenize_rows(rows, tokenizer, recipe.max_length)
-        validated = tokenize_rows(checked, tokenizer, recipe.max_length).select(
-            range(min(recipe.eval_rows, len(checked)))
-        )
+        validated = _read_validation(recipe, corpus_dir, tokenizer)
         with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trainer = _make_trainer(recipe, model, tokenizer, trained, validated, stage, where.type)
-            before = trainer.evaluate()
+            before = trainer.evaluate() if validated else {}
             checkpoints = sorted((stage.folder / "checkpoints").glob("checkpoint-*"))
             trainer.train(resume_from_checkpoint=bool(checkpoints))
-            after = trainer.evaluate()
+            after = trainer.evaluate() if validated else {}
             trainer.model.save_pretrained(stage.folder)
             tokenizer.save_pretrained(stage.folder)
         _check_saved(stage.folder, name)
@@ -214,18 +213,28 @@ def _tokenize_row(messages: list[dict[str, str]], tokenizer: PreTrainedTokenizer
     return ids, [-100] * start + ids[start:]
 
 
+def _read_validation(
+    recipe: AdapterRecipe, corpus_dir: str | Path, tokenizer: PreTrainedTokenizerBase
+) -> Dataset | None:
+    """Return the first validation rows of seen clips, or None where the corpus has no validation subject."""
+    if not len(load_split(corpus_dir, "validation")):
+        return None
+    rows = load_rows(corpus_dir, "validation", recipe.held_out_fold)
+    return tokenize_rows(rows.select(range(min(recipe.eval_rows, len(rows)))), tokenizer, recipe.max_length)
+
+
 def _make_trainer(
     recipe: AdapterRecipe,
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     trained: Dataset,
-    validated: Dataset,
+    validated: Dataset | None,
     stage: Stage,
     device: str,
 ) -> AnswerTrainer:
     seed = derive_seed(recipe.seed, "adapter")
     precision = pick_precision(recipe.precision, pick_device(device))
-    # TRL's defaults suit large models on a GPU: gradients are recomputed and bf16 is on unless said otherwise.
+    # TRL's defaults suit large models on a GPU: gradients are recomputed, bf16 is on unless said otherwise.
     settings: dict[str, Any] = {
         "gradient_checkpointing": False,
         "lr_scheduler_type": "cosine",
@@ -259,6 +268,7 @@ def _make_trainer(
         bias="none",
         task_type="CAUSAL_LM",
     )
+    torch.manual_seed(seed)  # PEFT draws the adapter's first weights from the global stream
     return AnswerTrainer(
         model=get_peft_model(model, lora),
         args=config,
@@ -283,7 +293,12 @@ def _check_saved(folder: Path, name: str) -> None:
 
 
 def _collect_facts(
-    recipe: AdapterRecipe, trainer: AnswerTrainer, rows: Dataset, model_dir: str | Path, before: Any, after: Any
+    recipe: AdapterRecipe,
+    trainer: AnswerTrainer,
+    rows: Dataset,
+    model_dir: str | Path,
+    before: dict[str, float],
+    after: dict[str, float],
 ) -> dict[str, Any]:
     weights = {item.name: item.sha256 for item in read_manifest(model_dir).outputs}
     logs = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -296,10 +311,15 @@ def _collect_facts(
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "precision": "bf16" if trainer.args.bf16 else "fp32",
         "loss": [[entry["step"], round(float(entry["loss"]), 4)] for entry in logs],
-        "validation_loss": {"before": round(before["eval_loss"], 4), "after": round(after["eval_loss"], 4)},
-        "label_loss": {
-            "before": round(before["eval_label_loss"], 4),
-            "after": round(after["eval_label_loss"], 4),
-            "unit": "nats per label",
-        },
+        **_compare("validation_loss", "eval_loss", "nats per answer token, label weighted", before, after),
+        **_compare("label_loss", "eval_label_loss", "nats per label", before, after),
     }
+
+
+def _compare(
+    name: str, key: str, unit: str, before: dict[str, float], after: dict[str, float]
+) -> dict[str, dict[str, float | str]]:
+    """Return a value before and after training under `name`; nothing where it was not measured."""
+    if key not in before or key not in after:
+        return {}
+    return {name: {"before": round(before[key], 4), "after": round(after[key], 4), "unit": unit}}

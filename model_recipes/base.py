@@ -7,7 +7,7 @@ from pydantic import Field
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import Manifest, Stage, find_finished, open_stage
+from dataset_builder.manifest import MANIFEST, Artifact, Manifest, Stage, describe_file, find_finished, open_stage
 from dataset_builder.recipe import StrictModel
 from model_recipes.bases.hub import load_hub
 from model_recipes.bases.qwen2 import set_generation
@@ -81,8 +81,9 @@ def make_base(
         raise InputError("base tiny: needs a corpus folder (--corpus); its tokenizer is trained on the corpus's text")
     text = load_text(recipe.text)
     parents = [corpus_dir] if recipe.name == "tiny" and corpus_dir is not None else []
-    stored = recipe.model_copy(update={"name": Path(recipe.name).name}) if Path(recipe.name).is_dir() else recipe
-    known: dict[str, Any] = {"parents": parents, "inputs": [text.artifact]}
+    name = Path(recipe.name).name if Path(recipe.name).is_dir() else recipe.name
+    stored = recipe.model_copy(update={"name": name})
+    known: dict[str, Any] = {"parents": parents, "inputs": [text.artifact, *_describe_folder(recipe.name)]}
     if finished := find_finished("base", out_dir, stored, **known):
         return finished
     with open_stage("base", out_dir, stored, **known, seed=recipe.seed) as stage:
@@ -95,13 +96,22 @@ def make_base(
     return stage.manifest
 
 
+def _describe_folder(name: str) -> list[Artifact]:
+    """Return the files of a model folder by content: a changed folder is a new base. Nothing for other names."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return []
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in {".json", ".safetensors", ".txt", ".jinja"}]
+    return [describe_file(path, folder) for path in files if path.name != MANIFEST]
+
+
 def _load(
     recipe: BaseRecipe, text: Text, corpus_dir: str | Path | None, cache_dir: str | Path | None, stage: Stage
 ) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerBase, dict[str, Any]]:
     if recipe.name == "smollm2":
-        return load_smollm2(Path(cache_dir) if cache_dir else None)
+        return load_smollm2(Path(cache_dir) if cache_dir else None, sample=text.measure)
     if recipe.name != "tiny" or corpus_dir is None:
-        return load_hub(recipe.name, recipe.revision)
+        return load_hub(recipe.name, recipe.revision, sample=text.measure)
     rows = load_rows(corpus_dir, "train", recipe.held_out_fold)
     words = [m["content"] for messages in rows["messages"] for m in messages]
     tokenizer = train_tokenizer([text.fit, *words], recipe.tiny.vocab)

@@ -6,8 +6,9 @@ a score is recognising the film; only unseen clips tell something about emotion.
 
 import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,10 +37,13 @@ from dataset_builder.seeds import make_rng
 from dataset_builder.types import EMOTIONS
 from model_recipes.engine import Engine
 from model_recipes.gguf_file import read_copilot_gguf
+from model_recipes.lineage import check_training
 from model_recipes.metrics import count_confusion, measure_answers
 from model_recipes.probe import LinearProbe
 from model_recipes.readers import GgufReader, HFReader, Reader
 from model_recipes.rows import load_rows
+
+OpenReader = Callable[[], AbstractContextManager[Reader]]
 
 UNSEEN_SUBJECTS = "unseen subjects"
 UNSEEN_CLIPS = "unseen subjects and clips"
@@ -96,18 +100,18 @@ def evaluate_models(
     Raises
     ------
     InputError
-        If a model cannot be read or there is no row to evaluate on.
+        If a model cannot be read, was trained on clips that are to be called unseen, or there is no row.
     """
     paths = [Path(path) for path in model_paths]
     parents, inputs = [corpus_dir, *_list_parents(paths)], [describe_file(p, p.parent) for p in paths if p.is_file()]
     if finished := find_finished("evaluate", out_dir, recipe, parents=parents, inputs=inputs):
         return finished
+    notes = [check_training(path, corpus_dir, recipe.held_out_fold) for path in paths]
     split, rows = choose_rows(recipe, corpus_dir)
     with open_stage("evaluate", out_dir, recipe, parents=parents, inputs=inputs, seed=recipe.seed) as stage:
-        for reader in _open_readers(recipe, corpus_dir, paths, n_threads):
-            scores = reader.score(rows)
-            stage.metrics += measure_protocols(recipe, rows, scores, split, reader.name)
-            _write_answers(stage, reader.name, rows, scores)
+        stage.notes += [note for note in notes if note]
+        for open_reader in _list_readers(recipe, corpus_dir, paths, n_threads):
+            _measure_reader(stage, open_reader, recipe, rows, split)
         stage.facts |= {"split": split, "rows": len(rows), "subjects": len({row["subject"] for row in rows})}
         if split != "test" and recipe.split == "auto":
             stage.notes.append("no test subjects: measured on validation subjects, whose loss training watched")
@@ -187,17 +191,29 @@ def _list_parents(paths: Sequence[Path]) -> list[Path]:
     return [folder for folder in dict.fromkeys(folders) if (folder / MANIFEST).is_file()]
 
 
-def _open_readers(
+def _list_readers(
     recipe: EvaluateRecipe, corpus_dir: str | Path, paths: Sequence[Path], n_threads: int | None
-) -> Iterator[Reader]:
-    """Yield one reader at a time; each model is freed before the next is loaded."""
-    if recipe.probes:
-        codec, rows = load_codec(corpus_dir), load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
-        names = {"emotion": "linear probe", "clip": "clip recogniser"}
-        yield from (LinearProbe(codec, rows, target=target, name=names[target]) for target in recipe.probes)
-    for path, name in zip(paths, name_readers(paths), strict=True):
-        with _open_model(path, name, n_threads) as reader:
-            yield reader
+) -> list[OpenReader]:
+    """Return how to open each reader; only one is in memory at a time."""
+    probes: list[OpenReader] = [partial(_open_probe, target, recipe, corpus_dir) for target in recipe.probes]
+    names = zip(paths, name_readers(paths), strict=True)
+    return probes + [partial(_open_model, path, name, n_threads) for path, name in names]
+
+
+def _measure_reader(
+    stage: Stage, open_reader: OpenReader, recipe: EvaluateRecipe, rows: Sequence[dict[str, Any]], split: str
+) -> None:
+    with open_reader() as reader:
+        scores = reader.score(rows)
+        stage.metrics += measure_protocols(recipe, rows, scores, split, reader.name)
+        _write_answers(stage, reader.name, rows, scores)
+
+
+@contextmanager
+def _open_probe(target: str, recipe: EvaluateRecipe, corpus_dir: str | Path) -> Iterator[Reader]:
+    rows = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
+    name = {"emotion": "linear probe", "clip": "clip recogniser"}[target]
+    yield LinearProbe(load_codec(corpus_dir), rows, target=target, name=name)
 
 
 @contextmanager

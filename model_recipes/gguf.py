@@ -4,7 +4,6 @@ Each file is then asked the same questions as the model it came from (`model_rec
 quantised and still answers differently fails the stage.
 """
 
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from dataset_builder.recipe import StrictModel
 from model_recipes.gguf_file import NOTICE, CopilotGguf, read_copilot_gguf
 from model_recipes.gguf_types import FileType
 from model_recipes.gguf_write import ModelFolder, Plan, open_model, plan_types, write_gguf
+from model_recipes.lineage import find_training
 from model_recipes.parity import make_reference, measure_parity
 
 __all__ = ["CopilotGguf", "GgufRecipe", "SamplingConfig", "export_gguf", "read_copilot_gguf"]
@@ -119,10 +119,11 @@ def describe_general(
     }
     if licence := base.get("licence"):
         general["license"] = str(licence)
-    if name := base.get("name"):
-        general |= {"base_model.count": 1, "base_model.0.name": str(name).split("/")[-1]}
-        if "/" in str(name):
-            general["base_model.0.organization"] = str(name).split("/")[0]
+    if name := _name_base(base):
+        organization, slash, short = name.rpartition("/")
+        general |= {"base_model.count": 1, "base_model.0.name": short}
+        if slash:
+            general["base_model.0.organization"] = organization
             general["base_model.0.repo_url"] = f"https://huggingface.co/{name}"
     return general
 
@@ -132,32 +133,27 @@ def _describe_copilot(
 ) -> CopilotGguf:
     corpus = read_manifest(corpus_dir)
     train = corpus.facts.get("splits", {}).get("train", {})
-    adapter = next((m for m in walk_parents(merged_dir) if m.stage == "adapter"), None)
-    facts = {
-        "base": base.get("name", ""),
+    training = find_training(merged_dir)
+    facts: dict[str, Any] = {
+        "base": _name_base(base),
         "trained_subjects": train.get("subjects"),
-        "held_out_fold": adapter.recipe.get("held_out_fold") if adapter else None,
         "corpus_manifest_sha256": hash_file(Path(corpus_dir) / MANIFEST),
         "model_manifest_sha256": hash_file(Path(merged_dir) / MANIFEST),
     }
+    if training is not None:
+        facts["held_out_fold"] = training.held_out_fold
     synthetic = corpus.synthetic or read_manifest(merged_dir).synthetic
     version = metadata.version("eeg-emotion-copilot")
     return CopilotGguf(load_codec(corpus_dir), recipe.name, version, _name_corpus(corpus), synthetic, file_type, facts)
 
 
-def walk_parents(folder: str | Path) -> Iterator[Manifest]:
-    """Yield the manifest of a stage and of all stages before it that are still what it was made from."""
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    yield manifest
-    for parent in manifest.parents:
-        path = folder / parent.folder / MANIFEST
-        if path.is_file() and hash_file(path) == parent.sha256:
-            yield from walk_parents(path.parent)
-
-
 def _read_base(folder: str | Path) -> dict[str, Any]:
     return dict(read_manifest(folder).facts.get("base", {}))
+
+
+def _name_base(base: dict[str, Any]) -> str:
+    """Return a Hub id where the base has one, else the name that the recipe gave it."""
+    return str(base.get("model_id") or base.get("name") or "")
 
 
 def _name_corpus(manifest: Manifest) -> str:

@@ -82,6 +82,12 @@ def read_copilot_gguf(path: str | Path) -> CopilotGguf:
         raise InputError(f"{path.name}: eeg_copilot.format is {found}; this version reads {FORMAT}")
     if missing := sorted(_REQUIRED - keys.keys()):
         raise InputError(f"{path.name}: lacks {', '.join(missing)}; export it again with: eeg-copilot gguf")
+    try:
+        facts = json.loads(keys["eeg_copilot.facts"])
+    except ValueError:
+        raise InputError(
+            f"{path.name}: eeg_copilot.facts is not JSON; export it again with: eeg-copilot gguf"
+        ) from None
     return CopilotGguf(
         codec=load_codec_bytes(keys["eeg_copilot.codec"].tobytes()),
         name=keys["general.name"],
@@ -89,5 +95,5 @@ def read_copilot_gguf(path: str | Path) -> CopilotGguf:
         corpus=keys["eeg_copilot.corpus"],
         synthetic=keys["eeg_copilot.synthetic"],
         file_type=keys["eeg_copilot.file_type"],
-        facts=json.loads(keys["eeg_copilot.facts"]),
+        facts=facts,
     )

@@ -76,8 +76,8 @@ def read_header(path: Path, prefixes: Sequence[str]) -> dict[str, Any]:
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Cursor(data).read_all((*prefixes, _ALIGNMENT))
-    except (struct.error, ValueError, KeyError, OverflowError) as error:
-        raise InputError(f"{path.name}: damaged GGUF file ({type(error).__name__})") from None
+    except (struct.error, ValueError, KeyError, OverflowError):
+        raise InputError(f"{path.name}: damaged GGUF file; download or export it again") from None
 
 
 class _Cursor:

@@ -1,9 +1,9 @@
 """Merge an adapter into its model: one plain Qwen2 folder that answers as both together did."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 from pydantic import Field
 
@@ -55,16 +55,19 @@ def merge_adapter(recipe: MergeRecipe, model_dir: str | Path, adapter_dir: str |
     _refuse_stranger(model_dir, adapter_dir)
     with open_stage("merge", out_dir, recipe, **known) as stage:
         model, tokenizer = load_model(model_dir)
-        both = PeftModel.from_pretrained(model, adapter_dir).eval()
         plain, _ = load_model(model_dir)
-        merged = PeftModel.from_pretrained(plain, adapter_dir).eval().merge_and_unload(safe_merge=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # PEFT 0.21 asks Transformers by a name that is being renamed
+            both = PeftModel.from_pretrained(model, adapter_dir).eval()
+            merged = PeftModel.from_pretrained(plain, adapter_dir).eval().merge_and_unload(safe_merge=True)
         difference = compare_logits(both, merged)
         if not difference <= recipe.tolerance:
             raise StageError(f"merge: logits differ by {difference:.2g}; accepted: {recipe.tolerance:g}")
         if not is_tied(merged):
             raise StageError("merge: the tie between embedding and output layer is broken")
-        with torch.no_grad():
-            change = compare_logits(load_model(model_dir)[0], merged)
+        change = compare_logits(load_model(model_dir)[0], merged)
         stage.facts |= {
             "base": read_base_facts(model_dir),
             "merge_max_difference": difference,

@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     recipe = load_recipe(args.recipe, AdapterRecipe, overrides=args.set)
     manifest = train_adapter(recipe, args.model, args.corpus, args.out, device=args.device)
-    loss = manifest.facts["label_loss"]
     print(f"{manifest.facts['rows']} rows, {manifest.facts['trainable_parameters']:,} trainable parameters")
-    print(f"label loss on validation rows {loss['before']} -> {loss['after']} {loss['unit']}")
+    if loss := manifest.facts.get("label_loss"):
+        print(f"label loss on validation rows {loss['before']} -> {loss['after']} {loss['unit']}")
     print(f"wrote {args.out}")
     return 0

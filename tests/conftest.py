@@ -1,7 +1,6 @@
 """Offline by construction: no token, no cache of the user, no connection but to this machine."""
 
 import atexit
-import ipaddress
 import os
 import shutil
 import socket
@@ -30,16 +29,7 @@ os.environ.pop("HF_ENDPOINT", None)
 
 import pytest  # noqa: E402
 
-
-def is_loopback(address: Any) -> bool:
-    """Tell whether a socket address stays on this machine: a Unix path, ``localhost`` or a loopback IP."""
-    if not isinstance(address, tuple):
-        return True
-    host = address[0]
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+from tests.loopback import is_loopback  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

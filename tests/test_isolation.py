@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import is_loopback
+from tests.loopback import is_loopback
 
 
 @pytest.mark.parametrize("method", ["connect", "connect_ex"])

@@ -110,19 +110,25 @@ def _open(path: Path) -> tuple[Any, list[str]]:
         raise InputError(f"recording: suffix {suffix!r}, accepted: {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise InputError(f"recording ({suffix}): no such file")
+    try:
+        return _read(path, suffix), []
+    except _NotUtf8Error:
+        return _read(path, suffix, encoding="latin1"), ["annotations are not UTF-8; read as Latin-1"]
+
+
+class _NotUtf8Error(Exception):
+    """EDF annotations in an older encoding than the standard's."""
+
+
+def _read(path: Path, suffix: str, **options: Any) -> Any:
     title, reader = _READERS[suffix]
     try:
-        return _quietly(reader, path), []
-    except UnicodeDecodeError:
-        if suffix not in (".edf", ".bdf"):
-            raise InputError(f"recording ({suffix}): its header is not valid text") from None
+        return _quietly(reader, path, **options)
     except FileNotFoundError:
         raise InputError(f"recording ({suffix}): a file that belongs to it is missing beside it") from None
     except Exception as error:  # a damaged file raises nearly anything
-        raise InputError(f"recording ({suffix}): cannot be read as {title} ({type(error).__name__})") from None
-    try:
-        return _quietly(reader, path, encoding="latin1"), ["annotations are not UTF-8; read as Latin-1"]
-    except Exception as error:
+        if suffix in (".edf", ".bdf") and not options and "latin1" in str(error):  # MNE raises a bare Exception
+            raise _NotUtf8Error from None
         raise InputError(f"recording ({suffix}): cannot be read as {title} ({type(error).__name__})") from None
 
 

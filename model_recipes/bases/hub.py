@@ -22,7 +22,9 @@ from model_recipes.checkpoint import compare_logits, quiet_transformers
 ACCEPTED = ("qwen2", "llama")
 
 
-def load_hub(name: str, revision: str | None = None) -> tuple[Qwen2ForCausalLM, Qwen2Tokenizer, dict[str, Any]]:
+def load_hub(
+    name: str, revision: str | None = None, sample: str = ""
+) -> tuple[Qwen2ForCausalLM, Qwen2Tokenizer, dict[str, Any]]:
     """Load a model by Hub id or from a folder.
 
     Parameters
@@ -31,6 +33,8 @@ def load_hub(name: str, revision: str | None = None) -> tuple[Qwen2ForCausalLM, 
         For example ``"Qwen/Qwen2-0.5B-Instruct"``, or a path.
     revision : str, optional
         Branch, tag or commit on the Hub.
+    sample : str
+        Text on which a changed tokenizer is compared with the original.
 
     Returns
     -------
@@ -67,9 +71,14 @@ def load_hub(name: str, revision: str | None = None) -> tuple[Qwen2ForCausalLM, 
     if isinstance(model, Qwen2ForCausalLM):
         tokenizer.chat_template = load_chat_template()
         return model, tokenizer, facts
-    tokenizer = retokenize(tokenizer, config.max_position_embeddings)
-    ported, difference = port_checked(model, tokenizer)
-    return ported, tokenizer, facts | {"port": {"from": config.model_type, "max_logit_difference": difference}}
+    changed = retokenize(tokenizer, config.max_position_embeddings)
+    ported, difference = port_checked(model, changed)
+    facts["port"] = {
+        "from": config.model_type,
+        "max_logit_difference": difference,
+        "lines_tokenised_alike": compare_tokenizers(tokenizer, changed, sample),
+    }
+    return ported, changed, facts
 
 
 def port_checked(llama: PreTrainedModel, tokenizer: Qwen2Tokenizer) -> tuple[Qwen2ForCausalLM, float]:
@@ -101,7 +110,8 @@ def retokenize(tokenizer: Any, max_positions: int) -> Qwen2Tokenizer:
 
 
 def compare_tokenizers(original: Any, changed: Any, text: str) -> float:
-    """Return the share of lines of `text` that both tokenizers cut alike."""
+    """Return the share of lines of `text` that both tokenizers cut alike, 1 for no text."""
     lines = [line for line in text.splitlines() if line.strip()]
-    same = sum(original.encode(line) == changed.encode(line) for line in lines)
-    return same / max(1, len(lines))
+    plain = {"add_special_tokens": False}
+    same = sum(original.encode(line, **plain) == changed.encode(line, **plain) for line in lines)
+    return round(same / len(lines), 4) if lines else 1.0

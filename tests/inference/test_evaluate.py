@@ -1,5 +1,7 @@
 """Readers and the evaluate stage: what is planted is found, what is not there is not."""
 
+import shutil
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -9,13 +11,16 @@ from long_way import ask_transformers
 
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import hash_file, read_manifest
+from dataset_builder.manifest import hash_file, open_stage, read_manifest
 from dataset_builder.prompts import ANSWER_PREFIX
+from dataset_builder.recipe import StrictModel
 from dataset_builder.types import EMOTIONS
 from model_recipes import run_evaluate
 from model_recipes.checkpoint import load_model
 from model_recipes.engine import Engine
 from model_recipes.evaluate import EvaluateRecipe, choose_rows, evaluate_models, name_readers
+from model_recipes.gguf import GgufRecipe, export_gguf
+from model_recipes.lineage import check_training
 from model_recipes.probe import LinearProbe
 from model_recipes.readers import GgufReader, HFReader
 
@@ -179,6 +184,43 @@ def test_readers_of_one_kind_get_the_folders_name(model_dir, gguf_dir):
     assert name_readers([model_dir]) == ["language model"]
     assert name_readers([model_dir, model_dir]) == ["language model (model)"] * 2
     assert name_readers([gguf_dir / "tiny-F16.gguf"]) == ["language model F16"]
+
+
+def write_adapted(folder, model_dir, corpus, held_out_fold):
+    """Write a model folder that says it came from an adapter trained with `held_out_fold`."""
+    with open_stage("adapter", folder / "adapter", Fold(held_out_fold=held_out_fold), parents=[model_dir, corpus]):
+        pass
+    with open_stage("merge", folder / "merged", Fold(), parents=[folder / "adapter"]) as stage:
+        for path in model_dir.iterdir():
+            if path.name != "manifest.json":
+                shutil.copy(path, stage.folder)
+    return folder / "merged"
+
+
+class Fold(StrictModel):
+    """The one key of a training that matters here."""
+
+    held_out_fold: int | None = None
+
+
+def test_clips_that_were_trained_on_are_never_called_unseen(model_dir, corpus, tmp_path):
+    honest = write_adapted(tmp_path / "honest", model_dir, corpus, 0)
+    leaky = write_adapted(tmp_path / "leaky", model_dir, corpus, None)
+    assert check_training(honest, corpus, 0) == ""
+    assert check_training(leaky, corpus, None) == ""
+    with pytest.raises(InputError, match="merged: trained with held_out_fold None; evaluation asks for 0"):
+        evaluate_models(EvaluateRecipe(), corpus, [leaky], tmp_path / "evaluation")
+    other = make_corpus(tmp_path / "corpus", n_train=3)
+    assert "another corpus" in check_training(honest, other, 0)
+    assert "no trained adapter is known" in check_training(model_dir, corpus, 0)
+
+
+def test_gguf_files_know_what_was_held_out(model_dir, corpus, tmp_path):
+    merged = write_adapted(tmp_path, model_dir, corpus, 1)
+    export_gguf(GgufRecipe(name="x", types=["F16"], parity_prompts=1), merged, corpus, tmp_path / "gguf")
+    assert check_training(tmp_path / "gguf/x-F16.gguf", corpus, 1) == ""
+    with pytest.raises(InputError, match=r"x-F16\.gguf: trained with held_out_fold 1; evaluation asks for 0"):
+        check_training(tmp_path / "gguf/x-F16.gguf", corpus, 0)
 
 
 def test_absent_models_are_refused_before_any_work(corpus, tmp_path):

@@ -1,5 +1,6 @@
 """GGUF files: what is in them, what is refused, and that a wrong file is never kept."""
 
+import contextlib
 import json
 import shutil
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 from gguf.quants import dequantize
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from dataset_builder.codecs import dump_codec
 from dataset_builder.corpus import load_codec
-from dataset_builder.errors import InputError, RecipeError, StageError
+from dataset_builder.errors import CopilotError, InputError, RecipeError, StageError
 from dataset_builder.manifest import hash_file, read_manifest
 from model_recipes import gguf as gguf_stage
 from model_recipes import gguf_types, parity
@@ -244,3 +247,22 @@ def test_pre_tokenizers_are_told_apart():
 def test_marks_of_trained_text_are_neutral_in_the_file(tmp_path):
     (tmp_path / "chat_template.jinja").write_text("a{%- generation %}b{% endgeneration -%} c")
     assert read_chat_template(tmp_path) == "a{%- if true %}b{% endif -%} c"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_is_an_input_error_and_never_a_crash(gguf_dir, tmp_path, data):
+    damaged = bytearray((gguf_dir / "tiny-Q8_0.gguf").read_bytes())
+    for place in data.draw(st.lists(st.integers(4, len(damaged) // 3), min_size=1, max_size=20)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(damaged[: data.draw(st.integers(4, len(damaged)))])
+    with contextlib.suppress(CopilotError):
+        read_copilot_gguf(path)
+
+
+def test_damage_in_our_own_keys_is_told(gguf_dir, tmp_path):
+    whole = (gguf_dir / "tiny-Q8_0.gguf").read_bytes()
+    (tmp_path / "damaged.gguf").write_bytes(whole.replace(b'{"base": "factory"', b'["base": "factory"'))
+    with pytest.raises(InputError, match=r"^damaged\.gguf: eeg_copilot\.facts is not JSON"):
+        read_copilot_gguf(tmp_path / "damaged.gguf")

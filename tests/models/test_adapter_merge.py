@@ -12,6 +12,7 @@ from dataset_builder.manifest import hash_file
 from dataset_builder.types import EMOTIONS
 from model_recipes import adapter as adapter_module
 from model_recipes import merge as merge_module
+from model_recipes import rows as rows_module
 from model_recipes.adapter import AdapterRecipe, tokenize_rows, train_adapter
 from model_recipes.answer_trainer import AnswerTrainer, find_label_tokens, find_quote_tokens
 from model_recipes.checkpoint import compare_logits, load_model
@@ -85,14 +86,14 @@ def test_adapter_folder_tells_nothing_of_the_machine(adapter_dir, tmp_path_facto
     assert {path.name for path in adapter_dir.iterdir()} >= {"adapter_model.safetensors", "manifest.json"}
 
 
-def test_held_out_clips_are_not_trained(base_dir, corpus_dir, tmp_path):
+def test_held_out_clips_are_not_trained(base_dir, corpus_dir, tmp_path, monkeypatch):
     rows = load_rows(corpus_dir, "train", 0)
     assert 0 not in set(rows["clip_fold"])
     manifest = train_adapter(make_recipe(steps=1), base_dir, corpus_dir, tmp_path / "adapter")
     assert manifest.facts["rows"] == len(rows) < len(load_split(corpus_dir, "train"))
-    empty = factories.make_corpus(tmp_path / "empty", n_clips=1)
+    monkeypatch.setattr(rows_module, "load_split", lambda *_: rows.select(range(0)))
     with pytest.raises(InputError, match="no row of split 'train' is left without clip fold 1"):
-        load_rows(empty, "train", held_out_fold=1)
+        load_rows(corpus_dir, "train", held_out_fold=1)
 
 
 def test_untrained_adapter_is_the_base(base_dir, corpus_dir, tmp_path):
@@ -157,3 +158,15 @@ def test_unlabelled_rows_tell_the_code_but_not_the_emotion(base_dir, corpus_dir)
     agree = sum(one == other for one, other in zip(told, rows["emotion"], strict=True)) / len(rows)
     assert agree < 0.4
     assert all(code in text for code, text in zip(rows["code"], texts, strict=True))
+
+
+def test_bf16_runs_on_a_processor(base_dir, corpus_dir, tmp_path):
+    manifest = train_adapter(make_recipe(steps=1, precision="bf16"), base_dir, corpus_dir, tmp_path / "adapter")
+    assert manifest.facts["precision"] == "bf16"
+
+
+def test_corpus_without_validation_subjects_is_enough(base_dir, corpus_dir, tmp_path, monkeypatch):
+    empty = load_split(corpus_dir, "validation").select([])
+    monkeypatch.setattr(adapter_module, "load_split", lambda *_: empty)
+    manifest = train_adapter(make_recipe(steps=1), base_dir, corpus_dir, tmp_path / "adapter")
+    assert "label_loss" not in manifest.facts

@@ -111,7 +111,8 @@ def make_llama(folder, base_dir, **changes):
 def test_llama_is_ported_exactly(base_dir, text_file, tmp_path):
     llama = make_llama(tmp_path / "llama", base_dir)
     manifest = make_base(tiny_recipe(text_file, name=str(llama)), tmp_path / "base")
-    assert manifest.facts["base"]["port"] == {"from": "llama", "max_logit_difference": 0.0}
+    port = {"from": "llama", "max_logit_difference": 0.0, "lines_tokenised_alike": 1.0}
+    assert manifest.facts["base"]["port"] == port
     ported, tokenizer = load_model(tmp_path / "base")
     original = _tokenizer(base_dir)
     assert [tokenizer.encode(text) for text in HARD_STRINGS] == [original.encode(text) for text in HARD_STRINGS]

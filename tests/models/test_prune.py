@@ -46,6 +46,7 @@ def test_every_cut_reads_back_plain(recipe, base_dir, tmp_path, shape, importanc
     assert manifest.facts["model"]["reload_max_difference"] < 1e-5
     assert manifest.facts["base"]["name"] == "factory"
     assert manifest.metrics[0].name == "perplexity"
+    assert manifest.recipe["text"]["path"] == "short.txt"
     answer = model.generate(torch.tensor([[5, 6, 7]]), max_new_tokens=4, do_sample=False, pad_token_id=0)
     assert answer.shape[1] <= 7
 
