@@ -1,7 +1,7 @@
 """The whole path in one call, every stage real: EEG -> corpus -> model -> GGUF -> record -> report."""
 
+import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -22,9 +22,6 @@ from model_recipes.prune import PruneRecipe, prune_model
 from model_recipes.recover import RecoverRecipe, recover_model
 
 _ROOT = Path(__file__).parents[1]
-
-#: Stages whose recipe keys ``--set`` may change.
-STAGES: tuple[str, ...] = ("corpus", "base", "prune", "recover", "adapter", "merge", "gguf", "evaluate")
 
 #: Bases with recipes of their own; any other name takes those written for Qwen2-0.5B.
 _RECIPE_FOLDERS = {"tiny": "tiny", "smollm2": "smollm2"}
@@ -61,6 +58,22 @@ class DemoOptions(StrictModel):
     set: list[str] = Field(default_factory=list)
 
 
+class DemoRecipes(StrictModel):
+    """One recipe per stage; the names are what ``--set STAGE.KEY=VALUE`` takes."""
+
+    corpus: CorpusRecipe
+    base: BaseRecipe
+    prune: PruneRecipe
+    recover: RecoverRecipe
+    adapter: AdapterRecipe
+    merge: MergeRecipe
+    gguf: GgufRecipe
+    evaluate: EvaluateRecipe
+
+
+STAGES: tuple[str, ...] = tuple(DemoRecipes.model_fields)
+
+
 def run_demo(options: DemoOptions) -> str:
     """Run every stage that is not finished yet, then write the report.
 
@@ -78,7 +91,7 @@ def run_demo(options: DemoOptions) -> str:
     CopilotError
         From whichever stage cannot go on; finished stages stay.
     """
-    recipes = _Recipes(options)
+    recipes = load_recipes(options)
     root = Path(options.out)
     cohort = root / "cohort"
     raw = Path(options.faced) if options.faced else cohort
@@ -93,15 +106,15 @@ def run_demo(options: DemoOptions) -> str:
 
     if options.faced is None:
         keep("synthetic cohort", cohort, write_cohort(_COHORT, cohort))
-    keep("corpus", corpus, build_corpus(recipes.corpus(), raw, corpus))
-    keep("base", base, make_base(recipes.load("base", BaseRecipe), base, corpus))
-    keep("pruned", pruned, prune_model(recipes.load("prune", PruneRecipe), base, pruned))
-    keep("recovered", recovered, recover_model(recipes.load("recover", RecoverRecipe), pruned, base, recovered, corpus))
-    keep("adapter", adapter, train_adapter(recipes.load("adapter", AdapterRecipe), recovered, corpus, adapter))
-    keep("merged", merged, merge_adapter(recipes.load("merge", MergeRecipe), recovered, adapter, merged))
-    keep("gguf", gguf, export_gguf(recipes.load("gguf", GgufRecipe), merged, corpus, gguf))
-    models = [merged, *sorted(gguf.glob("*.gguf"))]
-    keep("evaluation", evaluation, evaluate_models(recipes.load("evaluate", EvaluateRecipe), corpus, models, evaluation))
+    keep("corpus", corpus, build_corpus(recipes.corpus, raw, corpus))
+    keep("base", base, make_base(recipes.base, base, corpus))
+    keep("pruned", pruned, prune_model(recipes.prune, base, pruned))
+    keep("recovered", recovered, recover_model(recipes.recover, pruned, base, recovered, corpus))
+    keep("adapter", adapter, train_adapter(recipes.adapter, recovered, corpus, adapter))
+    keep("merged", merged, merge_adapter(recipes.merge, recovered, adapter, merged))
+    keep("gguf", gguf, export_gguf(recipes.gguf, merged, corpus, gguf))
+    models = [base, pruned, recovered, merged, *sorted(gguf.glob("*.gguf"))]
+    keep("evaluation", evaluation, evaluate_models(recipes.evaluate, corpus, models, evaluation))
     if options.faced is None:
         keep("record", root / "record", _draft(root, cohort, models[-1]))
     write_text(root / "report.html", render_report(steps, root))
@@ -118,29 +131,36 @@ def _draft(root: Path, cohort: Path, model: Path) -> Manifest:
     return draft_record(options, recording, model, root / "record")[1]
 
 
-class _Recipes:
-    """The recipes of a run, with the changes that the options ask for."""
+def load_recipes(options: DemoOptions) -> DemoRecipes:
+    """Read every recipe of a run before any work begins, with the changes that the options ask for.
 
-    def __init__(self, options: DemoOptions) -> None:
-        for change in options.set:
-            if change.split(".", 1)[0] not in STAGES or "." not in change.split("=", 1)[0]:
-                raise RecipeError(f"--set {change}: expected STAGE.KEY=VALUE; stages: {', '.join(STAGES)}")
-        self._options = options
-        self._folder = _ROOT / "model_recipes" / "recipes" / _RECIPE_FOLDERS.get(options.base, "qwen2-0.5b")
+    Raises
+    ------
+    RecipeError
+        If a change names no stage, or does not fit the stage's recipe.
+    """
+    for change in options.set:
+        stage, dot, _ = change.partition("=")[0].partition(".")
+        if stage not in STAGES or not dot:
+            raise RecipeError(f"--set {change}: expected STAGE.KEY=VALUE; stages: {', '.join(STAGES)}")
+    folder = _ROOT / "model_recipes" / "recipes" / _RECIPE_FOLDERS.get(options.base, "qwen2-0.5b")
+    corpus = "demo-synthetic" if options.faced is None else "faced-qa"
 
-    def corpus(self) -> CorpusRecipe:
-        """Return the corpus recipe: FACED's own split for a given folder, small ranges for the made-up cohort."""
-        name = "demo-synthetic" if self._options.faced is None else "faced-qa"
-        return load_recipe(_ROOT / "dataset_builder" / "recipes" / f"{name}.yaml", CorpusRecipe, self._changes("corpus"))
-
-    def load(self, stage: str, model: type[Model]) -> Model:
-        """Return one stage's recipe for the chosen base."""
-        changes: list[Any] = self._changes(stage)
+    def load(stage: str, path: Path, model: type[Model]) -> Model:
+        changes = [change.split(".", 1)[1] for change in options.set if change.startswith(f"{stage}.")]
         if stage == "base":
-            changes.insert(0, f"name={self._options.base}")
-        if self._options.text and "text" in model.model_fields:
-            changes.insert(0, f"text.path={self._options.text}")
-        return load_recipe(self._folder / f"{stage}.yaml", model, changes)
+            changes.insert(0, f"name={options.base}")
+        if options.text and "text" in model.model_fields:
+            changes.insert(0, f"text={{path: {json.dumps(options.text)}}}")
+        return load_recipe(path, model, changes)
 
-    def _changes(self, stage: str) -> list[str]:
-        return [change.split(".", 1)[1] for change in self._options.set if change.split(".", 1)[0] == stage]
+    return DemoRecipes(
+        corpus=load("corpus", _ROOT / "dataset_builder" / "recipes" / f"{corpus}.yaml", CorpusRecipe),
+        base=load("base", folder / "base.yaml", BaseRecipe),
+        prune=load("prune", folder / "prune.yaml", PruneRecipe),
+        recover=load("recover", folder / "recover.yaml", RecoverRecipe),
+        adapter=load("adapter", folder / "adapter.yaml", AdapterRecipe),
+        merge=load("merge", folder / "merge.yaml", MergeRecipe),
+        gguf=load("gguf", folder / "gguf.yaml", GgufRecipe),
+        evaluate=load("evaluate", folder / "evaluate.yaml", EvaluateRecipe),
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from dataset_builder.manifest import Manifest, Metric
+from dataset_builder.manifest import Artifact, Manifest, Metric
 
 UNSEEN_SUBJECTS = "unseen subjects"
 UNSEEN_CLIPS = "unseen subjects and clips"
@@ -59,13 +59,17 @@ HEADINGS = TableRow(
 
 
 def make_table(steps: list[Step], root: Path) -> list[TableRow]:
-    """Return one row per stage, then one per reader of the evaluation, then chance."""
-    rows = [_stage_row(step, root) for step in steps]
+    """Return one row per stage with its model's accuracy, one per GGUF file, then the probes and chance."""
+    evaluation = next((step.manifest for step in steps if step.manifest.stage == "evaluate"), None)
+    rows = []
     for step in steps:
-        for reader in _readers(step.manifest):
-            rows.append(_reader_row(reader, step.manifest))
-        if _readers(step.manifest):
-            rows.append(_chance_row(step.manifest))
+        rows.append(_stage_row(step, root, evaluation))
+        files = [item for item in step.manifest.outputs if item.name.endswith(".gguf")]
+        rows += [_file_row(item, step.folder / item.name, root, evaluation) for item in files]
+    if evaluation is not None:
+        others = [reader for reader in _readers(evaluation) if not reader.startswith("language model")]
+        rows += [TableRow(reader, "-", "-", "-", "-", *_accuracies(evaluation, reader), "-") for reader in others]
+        rows.append(_chance_row(evaluation))
     return rows
 
 
@@ -105,31 +109,42 @@ def render_report(steps: list[Step], root: Path) -> str:
     )
 
 
-def _stage_row(step: Step, root: Path) -> TableRow:
+def _stage_row(step: Step, root: Path, evaluation: Manifest | None) -> TableRow:
     manifest = step.manifest
     parameters = manifest.facts.get("model", {}).get("parameters")
     perplexity = manifest.metric("perplexity")
+    seen, unseen = _accuracies(evaluation, f"language model ({step.folder.name})")
     return TableRow(
         stage=step.title,
         parameters=f"{parameters / 1e6:.2f} M" if parameters else "-",
         size=_format_bytes(sum(item.bytes for item in manifest.outputs)),
         time=f"{manifest.seconds:.0f} s",
         perplexity=f"{perplexity.value:.1f}" if perplexity else "-",
-        seen="-",
-        unseen="-",
+        seen=seen,
+        unseen=unseen,
         folder=step.folder.relative_to(root).as_posix(),
     )
 
 
-def _reader_row(reader: str, manifest: Manifest) -> TableRow:
-    seen, unseen = (manifest.metric("accuracy", reader=reader, protocol=p) for p in (UNSEEN_SUBJECTS, UNSEEN_CLIPS))
-    return TableRow(f"  {reader}", "-", "-", "-", "-", _format_metric(seen), _format_metric(unseen), "-")
+def _file_row(item: Artifact, path: Path, root: Path, evaluation: Manifest | None) -> TableRow:
+    file_type = path.stem.rpartition("-")[2]
+    seen, unseen = _accuracies(evaluation, f"language model {file_type}")
+    place = path.relative_to(root).as_posix()
+    return TableRow(f"  {file_type}", "-", _format_bytes(item.bytes), "-", "-", seen, unseen, place)
+
+
+def _accuracies(evaluation: Manifest | None, reader: str) -> tuple[str, str]:
+    """Return accuracy on seen and on unseen clips as text."""
+    if evaluation is None:
+        return "-", "-"
+    seen, unseen = (evaluation.metric("accuracy", reader=reader, protocol=p) for p in (UNSEEN_SUBJECTS, UNSEEN_CLIPS))
+    return _format_metric(seen), _format_metric(unseen)
 
 
 def _chance_row(manifest: Manifest) -> TableRow:
     metrics = [manifest.metric("accuracy", protocol=protocol) for protocol in (UNSEEN_SUBJECTS, UNSEEN_CLIPS)]
     seen, unseen = (f"{m.chance:.3f}" if m and m.chance is not None else "-" for m in metrics)
-    return TableRow("  chance", "-", "-", "-", "-", seen, unseen, "-")
+    return TableRow("chance", "-", "-", "-", "-", seen, unseen, "-")
 
 
 def _readers(manifest: Manifest) -> list[str]:
@@ -189,7 +204,7 @@ def _plot_perplexity(steps: list[Step]) -> tuple[str, str, bytes] | None:
     ax.bar([title for title, _ in found], values, color="#1f5a8a", width=0.5)
     for index, value in enumerate(values):
         ax.text(index, value, f"{value:.1f}", ha="center", va="bottom")
-    ax.set(ylabel="perplexity (log scale)", yscale="log")
+    ax.set(ylabel="perplexity")
     ax.margins(y=0.2)
     ax.spines[["top", "right"]].set_visible(False)
     return "Language kept", f"Perplexity on held-out text ({found[0][1].split}); lower is better.", _to_png(figure)

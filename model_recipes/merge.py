@@ -11,18 +11,25 @@ from dataset_builder.errors import InputError, StageError
 from dataset_builder.manifest import Manifest, find_finished, open_stage, read_manifest
 from dataset_builder.recipe import StrictModel
 from model_recipes.checkpoint import compare_logits, is_tied, load_model, read_base_facts, save_checked
+from model_recipes.perplexity import measure_perplexity
+from model_recipes.text import TextConfig, load_text
 
 
 class MergeRecipe(StrictModel):
-    """How strictly the merged model is compared.
+    """How strictly the merged model is compared, and on which text it is measured.
 
     Parameters
     ----------
     tolerance : float
         Largest accepted difference between the logits of model plus adapter and of the merged model.
+    text : TextConfig
+        Perplexity is measured on its last part.
+    perplexity_windows : int
     """
 
     tolerance: float = Field(default=1e-4, gt=0)
+    text: TextConfig = TextConfig()
+    perplexity_windows: int = Field(default=24, ge=2)
 
 
 def merge_adapter(recipe: MergeRecipe, model_dir: str | Path, adapter_dir: str | Path, out_dir: str | Path) -> Manifest:
@@ -40,7 +47,7 @@ def merge_adapter(recipe: MergeRecipe, model_dir: str | Path, adapter_dir: str |
     Returns
     -------
     Manifest
-        Facts: largest difference of logits.
+        Facts: largest difference of logits. Metric: perplexity, which tells what the adapter did to the language.
 
     Raises
     ------
@@ -49,7 +56,8 @@ def merge_adapter(recipe: MergeRecipe, model_dir: str | Path, adapter_dir: str |
     StageError
         If the merged model answers otherwise, or the saved one does not read back as it was.
     """
-    known: dict[str, Any] = {"parents": [model_dir, adapter_dir]}
+    text = load_text(recipe.text)
+    known: dict[str, Any] = {"parents": [model_dir, adapter_dir], "inputs": [text.artifact]}
     if finished := find_finished("merge", out_dir, recipe, **known):
         return finished
     _refuse_stranger(model_dir, adapter_dir)
@@ -57,9 +65,7 @@ def merge_adapter(recipe: MergeRecipe, model_dir: str | Path, adapter_dir: str |
         model, tokenizer = load_model(model_dir)
         plain, _ = load_model(model_dir)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # PEFT 0.21 asks Transformers by a name that is being renamed
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 asks Transformers by a name that goes away
             both = PeftModel.from_pretrained(model, adapter_dir).eval()
             merged = PeftModel.from_pretrained(plain, adapter_dir).eval().merge_and_unload(safe_merge=True)
         difference = compare_logits(both, merged)
@@ -74,6 +80,7 @@ def merge_adapter(recipe: MergeRecipe, model_dir: str | Path, adapter_dir: str |
             "adapter_max_change": change,
         }
         stage.facts["model"] = save_checked(merged, tokenizer, stage.folder)
+        stage.metrics.append(measure_perplexity(merged, tokenizer, text, recipe.perplexity_windows))
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
 
