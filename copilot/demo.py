@@ -27,8 +27,8 @@ _ROOT = Path(__file__).parents[1]
 _RECIPE_FOLDERS = {"tiny": "tiny", "smollm2": "smollm2"}
 
 #: The made-up cohort; the last subject is of the test split, so the model never met the person whose record is drafted.
-_COHORT = SynthRecipe(subjects=48, signals=["sub047"])
-_RECORDED = "sub047"
+_COHORT = SynthRecipe(subjects=100, signals=["sub099"])
+_RECORDED = "sub099"
 
 #: Seven trials in a row make the recording, about as long as a short clinical one.
 _RECORDED_TRIALS = range(7)

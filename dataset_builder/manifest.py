@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import Field
 
-from dataset_builder.errors import InputError
+from dataset_builder.errors import CopilotError, InputError
 from dataset_builder.recipe import StrictModel, validate
 
 MANIFEST = "manifest.json"
@@ -171,8 +171,8 @@ def open_stage(
     Yields
     ------
     Stage
-        Write files under ``stage.folder``. When the body raises, the partial folder stays for a later resume
-        with the same key and is cleared for any other.
+        Write files under ``stage.folder``. When the body is interrupted, the partial folder stays for a later resume
+        with the same key and is cleared for any other; after an error of ours nothing stays.
 
     Raises
     ------
@@ -186,7 +186,11 @@ def open_stage(
     resumed = _prepare_partial(partial, key)
     stage = Stage(folder=partial, resumed=resumed, synthetic=any(read_manifest(p).synthetic for p in parents))
     started, clock = datetime.now(UTC), time.monotonic()
-    yield stage
+    try:
+        yield stage
+    except CopilotError:  # the input or the result is at fault: going on later would not help
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     for scratch in (*stage.scratch, _KEY_FILE):
         _remove(partial / scratch)
     stage.manifest = Manifest(

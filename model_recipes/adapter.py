@@ -237,6 +237,7 @@ def _make_trainer(
     # TRL's defaults suit large models on a GPU: gradients are recomputed, bf16 is on unless said otherwise.
     settings: dict[str, Any] = {
         "gradient_checkpointing": False,
+        "disable_tqdm": False,  # quiet otherwise
         "lr_scheduler_type": "cosine",
         "logging_steps": max(1, recipe.steps // 50),
         "save_steps": recipe.checkpoint_every,

@@ -50,6 +50,13 @@ def test_interrupted_work_is_resumed_only_with_the_same_key(tmp_path: Path) -> N
             raise RuntimeError
 
 
+def test_nothing_stays_after_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(InputError), open_stage("test", tmp_path / "out", Recipe()) as stage:
+        write_text(stage.folder / "result.txt", "half")
+        raise InputError("bad file")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_finished_work_is_found_until_something_changes(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run_stage(out, Recipe())
