@@ -7,7 +7,7 @@ from pydantic import Field
 
 from copilot.record_stage import RecordOptions, draft_record
 from copilot.report import Step, format_table, make_table, render_report
-from dataset_builder.corpus import CorpusRecipe, build_corpus
+from dataset_builder.corpus import CorpusRecipe, build_corpus, load_split
 from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import Manifest, write_text
 from dataset_builder.recipe import Model, StrictModel, load_recipe, validate
@@ -26,9 +26,8 @@ _ROOT = Path(__file__).parents[1]
 #: Bases with recipes of their own; any other name takes those written for Qwen2-0.5B.
 _RECIPE_FOLDERS = {"tiny": "tiny", "smollm2": "smollm2"}
 
-#: The made-up cohort; the last subject is of the test split, so the model never met the person whose record is drafted.
+#: The made-up cohort; only its last subject, who is of the test split, has waveforms to draft a record from.
 _COHORT = SynthRecipe(subjects=100, signals=["sub099"])
-_RECORDED = "sub099"
 
 #: Seven trials in a row make the recording, about as long as a short clinical one.
 _RECORDED_TRIALS = range(7)
@@ -115,16 +114,28 @@ def run_demo(options: DemoOptions) -> str:
     keep("gguf", gguf, export_gguf(recipes.gguf, merged, corpus, gguf))
     models = [base, pruned, recovered, merged, *sorted(gguf.glob("*.gguf"))]
     keep("evaluation", evaluation, evaluate_models(recipes.evaluate, corpus, models, evaluation))
-    if options.faced is None:
-        keep("record", root / "record", _draft(root, cohort, models[-1]))
+    recorded = _find_unseen_person(raw, corpus)
+    if recorded:
+        keep("record", root / "record", _draft_record(raw, recorded, models[-1], root))
     write_text(root / "report.html", render_report(steps, root))
-    pages = [root / "report.html", *sorted((root / "record").glob("*.html"))]
-    return "\n".join([format_table(make_table(steps, root)), "", *(f"wrote {page}" for page in pages)])
+    pages = [step.folder / "record.html" for step in steps if step.manifest.stage == "record"]
+    lines = [f"wrote {page}" for page in (root / "report.html", *pages)]
+    if not recorded:
+        lines.append(f"no record: no unseen person has waveforms here; eeg-copilot record FILE --model {models[-1]}")
+    return "\n".join([format_table(make_table(steps, root)), "", *lines])
 
 
-def _draft(root: Path, cohort: Path, model: Path) -> Manifest:
+def _find_unseen_person(raw: Path, corpus: Path) -> str | None:
+    """Return a subject with waveforms whom the model never met: the last of the test split, else of validation."""
+    unseen = [
+        subject for split in ("validation", "test") for subject in sorted(set(load_split(corpus, split)["subject"]))
+    ]
+    return next((s for s in reversed(unseen) if (raw / "Processed_data" / f"{s}.pkl").is_file()), None)
+
+
+def _draft_record(raw: Path, subject: str, model: Path, root: Path) -> Manifest:
     """Write one person's recording as an EDF file, as it would come from an amplifier, and draft their record."""
-    person = FacedSource(cohort).read(_RECORDED, reads="signal_uv")
+    person = FacedSource(raw).read(subject, reads="signal_uv")
     recording = write_recording_file(person, root / "recording.edf", list(_RECORDED_TRIALS))
     values = {"age": person.age, "sex": person.sex, "synthetic": person.synthetic}
     options = validate(RecordOptions, values, where="record")

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from copilot.demo import DemoOptions, run_demo
+from copilot.demo import DemoOptions, _find_unseen_person, run_demo
 from copilot.report import Step, format_table, make_table, render_report
+from dataset_builder.corpus import CorpusRecipe, build_corpus
 from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import Metric, open_stage, read_manifest, write_bytes
-from dataset_builder.recipe import StrictModel
+from dataset_builder.recipe import StrictModel, validate
+from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
 
 
 class Recipe(StrictModel):
@@ -94,3 +96,15 @@ def test_unknown_changes_are_refused_before_any_work(change: str, tmp_path: Path
     with pytest.raises(RecipeError, match=r"--set|yaml"):
         run_demo(DemoOptions(out=str(tmp_path / "demo"), set=[change]))
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_record_is_drafted_of_somebody_the_model_never_met(tmp_path: Path) -> None:
+    split = {"protocol": "ranges", "train": [0, 1], "validation": [2, 2], "test": [3, 4]}
+    recipe = validate(
+        CorpusRecipe, {"name": "x", "version": 1, "codec": {"name": "band_power"}, "split": split}, where="test"
+    )
+    for signals, expected in ((["sub000", "sub002", "sub003"], "sub003"), (["sub000"], None)):
+        folder = tmp_path / str(expected)
+        write_cohort(SynthRecipe(subjects=5, signals=signals), folder / "raw")
+        build_corpus(recipe, folder / "raw", folder / "corpus")
+        assert _find_unseen_person(folder / "raw", folder / "corpus") == expected
