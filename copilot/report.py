@@ -111,7 +111,7 @@ def render_report(steps: list[Step], root: Path) -> str:
 
 def _stage_row(step: Step, root: Path, evaluation: Manifest | None) -> TableRow:
     manifest = step.manifest
-    parameters = manifest.facts.get("model", {}).get("parameters")
+    parameters = manifest.facts.get("model", {}).get("parameters") or manifest.facts.get("trainable_parameters")
     perplexity = manifest.metric("perplexity")
     seen, unseen = _accuracies(evaluation, f"language model ({step.folder.name})")
     return TableRow(
