@@ -65,7 +65,7 @@ def make_table(steps: list[Step], root: Path) -> list[TableRow]:
     for step in steps:
         rows.append(_stage_row(step, root, evaluation))
         files = [item for item in step.manifest.outputs if item.name.endswith(".gguf")]
-        rows += [_file_row(item, step.folder / item.name, root, evaluation) for item in files]
+        rows += [_file_row(item, step, root, evaluation) for item in files]
     if evaluation is not None:
         others = [reader for reader in _readers(evaluation) if not reader.startswith("language model")]
         rows += [TableRow(reader, "-", "-", "-", "-", *_accuracies(evaluation, reader), "-") for reader in others]
@@ -112,25 +112,34 @@ def render_report(steps: list[Step], root: Path) -> str:
 def _stage_row(step: Step, root: Path, evaluation: Manifest | None) -> TableRow:
     manifest = step.manifest
     parameters = manifest.facts.get("model", {}).get("parameters") or manifest.facts.get("trainable_parameters")
-    perplexity = manifest.metric("perplexity")
+    perplexity = manifest.metric("perplexity", reader="language model")
     seen, unseen = _accuracies(evaluation, f"language model ({step.folder.name})")
     return TableRow(
         stage=step.title,
-        parameters=f"{parameters / 1e6:.2f} M" if parameters else "-",
+        parameters=_format_parameters(parameters),
         size=_format_bytes(sum(item.bytes for item in manifest.outputs)),
         time=f"{manifest.seconds:.0f} s",
-        perplexity=f"{perplexity.value:.1f}" if perplexity else "-",
+        perplexity=_format_perplexity(perplexity),
         seen=seen,
         unseen=unseen,
         folder=step.folder.relative_to(root).as_posix(),
     )
 
 
-def _file_row(item: Artifact, path: Path, root: Path, evaluation: Manifest | None) -> TableRow:
+def _file_row(item: Artifact, step: Step, root: Path, evaluation: Manifest | None) -> TableRow:
+    path = step.folder / item.name
     file_type = path.stem.rpartition("-")[2]
     seen, unseen = _accuracies(evaluation, f"language model {file_type}")
-    place = path.relative_to(root).as_posix()
-    return TableRow(f"  {file_type}", "-", _format_bytes(item.bytes), "-", "-", seen, unseen, place)
+    return TableRow(
+        stage=f"  {file_type}",
+        parameters=_format_parameters(step.manifest.facts.get("parameters")),
+        size=_format_bytes(item.bytes),
+        time="-",
+        perplexity=_format_perplexity(step.manifest.metric("perplexity", reader=f"GGUF {file_type}")),
+        seen=seen,
+        unseen=unseen,
+        folder=path.relative_to(root).as_posix(),
+    )
 
 
 def _accuracies(evaluation: Manifest | None, reader: str) -> tuple[str, str]:
@@ -158,6 +167,14 @@ def _format_metric(metric: Metric | None) -> str:
         return "-"
     interval = f" [{metric.interval[0]:.3f}, {metric.interval[1]:.3f}]" if metric.interval else ""
     return f"{metric.value:.3f}{interval} n={metric.n}"
+
+
+def _format_parameters(count: int | None) -> str:
+    return f"{count / 1e6:.2f} M" if count else "-"
+
+
+def _format_perplexity(metric: Metric | None) -> str:
+    return f"{metric.value:.1f}" if metric else "-"
 
 
 def _format_bytes(size: int) -> str:
@@ -195,7 +212,10 @@ def _plot_accuracy(steps: list[Step]) -> tuple[str, str, bytes] | None:
 
 
 def _plot_perplexity(steps: list[Step]) -> tuple[str, str, bytes] | None:
-    found = [(step.title, metric) for step in steps if (metric := step.manifest.metric("perplexity"))]
+    metrics = [
+        (step.title, metric) for step in steps for metric in step.manifest.metrics if metric.name == "perplexity"
+    ]
+    found = [(metric.reader if metric.reader.startswith("GGUF") else title, metric) for title, metric in metrics]
     if not found:
         return None
     figure = Figure(figsize=(8, 2.6), layout="constrained")

@@ -8,18 +8,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import Field
 from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dataset_builder.corpus import load_codec
 from dataset_builder.errors import RecipeError
-from dataset_builder.manifest import MANIFEST, Manifest, find_finished, hash_file, open_stage, read_manifest
+from dataset_builder.manifest import MANIFEST, Manifest, Metric, find_finished, hash_file, open_stage, read_manifest
 from dataset_builder.recipe import StrictModel
+from model_recipes.checkpoint import quiet_transformers
 from model_recipes.gguf_file import NOTICE, CopilotGguf, read_copilot_gguf
 from model_recipes.gguf_types import FileType
 from model_recipes.gguf_write import ModelFolder, Plan, open_model, plan_types, write_gguf
 from model_recipes.lineage import find_training
 from model_recipes.parity import make_reference, measure_parity
+from model_recipes.perplexity import measure_perplexity
+from model_recipes.text import Text, TextConfig, load_text
 
 __all__ = ["CopilotGguf", "GgufRecipe", "SamplingConfig", "export_gguf", "read_copilot_gguf"]
 
@@ -47,6 +52,9 @@ class GgufRecipe(StrictModel):
     sampling : SamplingConfig
     parity_prompts : int
         How many prompts each file is checked with.
+    text : TextConfig
+        The perplexity of each file is measured on its last part.
+    perplexity_windows : int
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")
@@ -55,6 +63,8 @@ class GgufRecipe(StrictModel):
     description: str = f"Estimates the emotion that a film clip evoked from coded EEG. {NOTICE}"
     sampling: SamplingConfig = SamplingConfig()
     parity_prompts: int = Field(default=8, ge=1)
+    text: TextConfig = TextConfig()
+    perplexity_windows: int = Field(default=24, ge=2)
 
 
 def export_gguf(recipe: GgufRecipe, merged_dir: str | Path, corpus_dir: str | Path, out_dir: str | Path) -> Manifest:
@@ -84,10 +94,10 @@ def export_gguf(recipe: GgufRecipe, merged_dir: str | Path, corpus_dir: str | Pa
     """
     if len(set(recipe.types)) < len(recipe.types):
         raise RecipeError(f"types: given twice in {', '.join(recipe.types)}; accepted: each type once")
-    parents = [merged_dir, corpus_dir]
-    if finished := find_finished("gguf", out_dir, recipe, parents=parents):
+    parents, text = [merged_dir, corpus_dir], load_text(recipe.text)
+    if finished := find_finished("gguf", out_dir, recipe, parents=parents, inputs=[text.artifact]):
         return finished
-    with open_stage("gguf", out_dir, recipe, parents=parents) as stage:
+    with open_stage("gguf", out_dir, recipe, parents=parents, inputs=[text.artifact]) as stage:
         model, base = open_model(merged_dir), _read_base(merged_dir)
         general = describe_general(recipe, model, base, corpus_dir)
         reference = make_reference(merged_dir, corpus_dir, recipe.parity_prompts)
@@ -97,8 +107,18 @@ def export_gguf(recipe: GgufRecipe, merged_dir: str | Path, corpus_dir: str | Pa
             write_gguf(path, model, plan, _describe_copilot(recipe, file_type, merged_dir, corpus_dir, base), general)
             stage.facts["files"].append(_describe_file(path, file_type, model, plan))
             stage.metrics += measure_parity(path, file_type, reference)
+            stage.metrics.append(measure_file(path, file_type, merged_dir, text, recipe.perplexity_windows))
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
+
+
+def measure_file(path: Path, file_type: str, merged_dir: str | Path, text: Text, max_windows: int) -> Metric:
+    """Return the perplexity of a file's weights, unpacked and computed by Transformers as those of other stages are."""
+    with quiet_transformers():
+        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(merged_dir, local_files_only=True)
+    measured = measure_perplexity(model.eval(), tokenizer, text, max_windows)
+    return measured.model_copy(update={"reader": f"GGUF {file_type}"})
 
 
 def describe_general(

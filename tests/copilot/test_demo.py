@@ -16,7 +16,8 @@ SMALL = (
     "base.tiny.train.steps=6 base.tiny.train.warmup_steps=1 base.tiny.train.checkpoint_every=2 "
     "base.perplexity_windows=2 prune.calibration_windows=2 prune.perplexity_windows=2 recover.train.steps=2 "
     "recover.train.warmup_steps=1 recover.perplexity_windows=2 adapter.steps=2 adapter.warmup_steps=1 "
-    "adapter.eval_rows=2 merge.perplexity_windows=2 gguf.parity_prompts=1 evaluate.max_rows=18"
+    "adapter.eval_rows=2 merge.perplexity_windows=2 gguf.parity_prompts=1 gguf.perplexity_windows=2 "
+    "evaluate.max_rows=18"
 ).split()
 STAGES = "cohort eeg-emotion-copilot base pruned recovered adapter merged gguf evaluation record".split()
 

@@ -32,16 +32,22 @@ def measure(reader: str, protocol: str, value: float, chance: float = 0.111) -> 
     )
 
 
+def measure_text(reader: str, value: float) -> Metric:
+    return Metric(name="perplexity", value=value, n=500, unit="tokens", split="python-docs", reader=reader)
+
+
 @pytest.fixture
 def steps(tmp_path: Path) -> list[Step]:
     with open_stage("merge", tmp_path / "merged", Recipe()) as stage:
         stage.synthetic = True
         stage.facts["model"] = {"parameters": 854_144}
         stage.facts["loss"] = [[1, 2.0], [2, 1.5]]
-        stage.metrics.append(Metric(name="perplexity", value=177.12, n=500, unit="tokens", split="python-docs"))
+        stage.metrics.append(measure_text("language model", 177.12))
         stage.notes.append("a note with <b>markup</b>")
     with open_stage("gguf", tmp_path / "gguf", Recipe(), parents=[tmp_path / "merged"]) as stage:
         write_bytes(stage.folder / "model-Q8_0.gguf", b"x" * 1234)
+        stage.facts["parameters"] = 854_144
+        stage.metrics.append(measure_text("GGUF Q8_0", 180.5))
     with open_stage("evaluate", tmp_path / "evaluation", Recipe(), parents=[tmp_path / "merged"]) as stage:
         for reader, value in (("linear probe", 0.25), ("language model (merged)", 0.15), ("language model Q8_0", 0.14)):
             stage.metrics.append(measure(reader, "unseen subjects", value))
@@ -53,11 +59,11 @@ def test_each_number_stands_where_it_belongs(steps: list[Step], tmp_path: Path) 
     rows = {row.stage.strip(): row for row in make_table(steps, tmp_path)}
     assert (rows["merged"].parameters, rows["merged"].perplexity) == ("0.85 M", "177.1")
     assert rows["merged"].seen == "0.150 [0.100, 0.200] n=108"
-    assert rows["Q8_0"].size == "1.2 kB"
+    assert (rows["Q8_0"].parameters, rows["Q8_0"].size, rows["Q8_0"].perplexity) == ("0.85 M", "1.2 kB", "180.5")
     assert rows["Q8_0"].unseen == "0.070 [0.020, 0.120] n=108"
     assert rows["linear probe"].seen.startswith("0.250")
     assert (rows["chance"].seen, rows["chance"].unseen) == ("0.111", "0.120")
-    assert rows["gguf"].seen == "-"
+    assert (rows["gguf"].seen, rows["gguf"].perplexity) == ("-", "-")
 
 
 def test_terminal_and_page_show_the_same_table(steps: list[Step], tmp_path: Path) -> None:

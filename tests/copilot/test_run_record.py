@@ -241,7 +241,7 @@ def test_real_model_answers_a_real_file(edf, tmp_path, capsys):
     from tests.factories import make_corpus, make_tiny_model
 
     corpus, base = make_corpus(tmp_path / "corpus", n_train=2), make_tiny_model(tmp_path / "base")
-    export_gguf(GgufRecipe(name="tiny", types=["F16"]), base, corpus, tmp_path / "gguf")
+    export_gguf(GgufRecipe(name="tiny", types=["F16"], perplexity_windows=2), base, corpus, tmp_path / "gguf")
     model = next((tmp_path / "gguf").glob("*.gguf"))
     for name in ("a", "b"):
         assert run(edf, model, tmp_path / name, "--format", "json", "--threads", "1") == 0

@@ -26,5 +26,5 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gguf_dir(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, corpus: Path) -> Path:
     """Return a finished gguf stage with a file of every type."""
     out = tmp_path_factory.mktemp("inference") / "gguf"
-    export_gguf(GgufRecipe(name="tiny", types=TYPES, parity_prompts=4), model_dir, corpus, out)
+    export_gguf(GgufRecipe(name="tiny", types=TYPES, perplexity_windows=2, parity_prompts=4), model_dir, corpus, out)
     return out

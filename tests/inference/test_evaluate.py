@@ -217,7 +217,9 @@ def test_clips_that_were_trained_on_are_never_called_unseen(model_dir, corpus, t
 
 def test_gguf_files_know_what_was_held_out(model_dir, corpus, tmp_path):
     merged = write_adapted(tmp_path, model_dir, corpus, 1)
-    export_gguf(GgufRecipe(name="x", types=["F16"], parity_prompts=1), merged, corpus, tmp_path / "gguf")
+    export_gguf(
+        GgufRecipe(name="x", types=["F16"], perplexity_windows=2, parity_prompts=1), merged, corpus, tmp_path / "gguf"
+    )
     assert check_training(tmp_path / "gguf/x-F16.gguf", corpus, 1) == ""
     with pytest.raises(InputError, match=r"x-F16\.gguf: trained with held_out_fold 1; evaluation asks for 0"):
         check_training(tmp_path / "gguf/x-F16.gguf", corpus, 0)

@@ -18,14 +18,17 @@ from dataset_builder.errors import CopilotError, InputError, RecipeError, StageE
 from dataset_builder.manifest import hash_file, read_manifest
 from model_recipes import gguf as gguf_stage
 from model_recipes import gguf_types, parity
+from model_recipes.checkpoint import load_model
 from model_recipes.gguf import GgufRecipe, export_gguf, read_copilot_gguf
 from model_recipes.gguf_header import read_header
 from model_recipes.gguf_types import choose_type, pack_tensor
 from model_recipes.gguf_vocab import QWEN2_SPLIT, name_pre_tokenizer, read_chat_template, read_vocabulary
 from model_recipes.gguf_write import open_model, plan_types
+from model_recipes.perplexity import measure_perplexity
+from model_recipes.text import TextConfig, load_text
 
 PARTS = {"self_attn.q_proj": "attn_q", "mlp.down_proj": "ffn_down", "post_attention_layernorm": "ffn_norm"}
-RECIPE = GgufRecipe(name="tiny", types=["F16"], parity_prompts=2)
+RECIPE = GgufRecipe(name="tiny", types=["F16"], perplexity_windows=2, parity_prompts=2)
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +269,11 @@ def test_damage_in_our_own_keys_is_told(gguf_dir, tmp_path):
     (tmp_path / "damaged.gguf").write_bytes(whole.replace(b'{"base": "factory"', b'["base": "factory"'))
     with pytest.raises(InputError, match=r"^damaged\.gguf: eeg_copilot\.facts is not JSON"):
         read_copilot_gguf(tmp_path / "damaged.gguf")
+
+
+def test_perplexity_is_measured_on_the_file_and_survives_f16(gguf_dir, model_dir):
+    found = {m.reader: m.value for m in read_manifest(gguf_dir).metrics if m.name == "perplexity"}
+    expected = measure_perplexity(*load_model(model_dir), load_text(TextConfig()), 2).value
+    assert found["GGUF F32"] == pytest.approx(expected, rel=1e-5)
+    assert found["GGUF F16"] == pytest.approx(expected, rel=1e-3)
+    assert found["GGUF Q8_0"] != expected
