@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.manifest import describe_hardware
+from dataset_builder.environment import describe_hardware
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -20,9 +20,10 @@ from copilot.record import FORMATS, Record
 from copilot.record.build import build_record
 from copilot.record.provenance import describe_model
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Artifact, Manifest, hash_file, open_stage, read_manifest, write_bytes
+from dataset_builder.manifest import MANIFEST, Artifact, Manifest, hash_file, read_manifest, write_bytes
 from dataset_builder.recipe import StrictModel
 from dataset_builder.sources.recordings import read_recording
+from dataset_builder.stage import open_stage
 from model_recipes.engine import Engine
 from model_recipes.gguf_file import read_copilot_gguf
 

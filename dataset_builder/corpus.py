@@ -17,21 +17,13 @@ from tqdm import tqdm
 
 from dataset_builder.codecs import Codec, CodecConfig, dump_codec, load_codec_bytes, make_codec
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import (
-    Artifact,
-    Manifest,
-    Stage,
-    find_finished,
-    open_stage,
-    read_manifest,
-    write_bytes,
-    write_text,
-)
+from dataset_builder.manifest import Artifact, Manifest, read_manifest, write_bytes, write_text
 from dataset_builder.prompts import PromptConfig, render_answer, render_prompt
 from dataset_builder.recipe import StrictModel
 from dataset_builder.sources import SOURCES
 from dataset_builder.sources.base import DroppedRecording, Source
 from dataset_builder.splits import SPLITS, SplitConfig, clip_fold, split_subjects
+from dataset_builder.stage import Stage, find_finished, open_stage
 from dataset_builder.types import RATINGS, VALENCE, Code, Recording, Trial
 
 CODEC_FILE = "codec.safetensors"

@@ -15,10 +15,11 @@ from trl import SFTConfig
 
 from dataset_builder.corpus import load_split
 from dataset_builder.errors import RecipeError, StageError
-from dataset_builder.manifest import Manifest, Stage, find_finished, open_stage, read_manifest, write_text
+from dataset_builder.manifest import Manifest, read_manifest, write_text
 from dataset_builder.prompts import ANSWER_PREFIX
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import derive_seed
+from dataset_builder.stage import Stage, find_finished, open_stage
 from model_recipes.answer_trainer import AnswerTrainer
 from model_recipes.bases.qwen2 import TURN_END
 from model_recipes.checkpoint import load_model, quiet_transformers, read_base_facts

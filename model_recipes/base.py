@@ -7,8 +7,9 @@ from pydantic import Field
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Artifact, Manifest, Stage, describe_file, find_finished, open_stage
+from dataset_builder.manifest import MANIFEST, Artifact, Manifest, describe_file
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage import Stage, find_finished, open_stage
 from model_recipes.bases.hub import load_hub
 from model_recipes.bases.qwen2 import set_generation
 from model_recipes.bases.smollm2 import load_smollm2

@@ -21,19 +21,10 @@ from pydantic import Field
 
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import (
-    MANIFEST,
-    Manifest,
-    Metric,
-    Stage,
-    describe_file,
-    find_finished,
-    open_stage,
-    read_manifest,
-    write_bytes,
-)
+from dataset_builder.manifest import MANIFEST, Manifest, Metric, describe_file, read_manifest, write_bytes
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
+from dataset_builder.stage import Stage, find_finished, open_stage
 from dataset_builder.types import EMOTIONS
 from model_recipes.engine import Engine
 from model_recipes.gguf_file import read_copilot_gguf

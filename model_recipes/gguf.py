@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dataset_builder.corpus import load_codec
 from dataset_builder.errors import RecipeError
-from dataset_builder.manifest import MANIFEST, Manifest, Metric, find_finished, hash_file, open_stage, read_manifest
+from dataset_builder.manifest import MANIFEST, Manifest, Metric, hash_file, read_manifest
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage import find_finished, open_stage
 from model_recipes.checkpoint import quiet_transformers
 from model_recipes.gguf_file import NOTICE, CopilotGguf, read_copilot_gguf
 from model_recipes.gguf_types import FileType

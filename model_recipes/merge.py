@@ -8,8 +8,9 @@ from peft import PeftModel
 from pydantic import Field
 
 from dataset_builder.errors import InputError, StageError
-from dataset_builder.manifest import Manifest, find_finished, open_stage, read_manifest
+from dataset_builder.manifest import Manifest, read_manifest
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage import find_finished, open_stage
 from model_recipes.checkpoint import compare_logits, is_tied, load_model, read_base_facts, save_checked
 from model_recipes.perplexity import measure_perplexity
 from model_recipes.text import TextConfig, load_text

@@ -7,9 +7,10 @@ from pydantic import Field
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
-from dataset_builder.manifest import Manifest, find_finished, open_stage
+from dataset_builder.manifest import Manifest
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
+from dataset_builder.stage import find_finished, open_stage
 from model_recipes.bases.qwen2 import read_shape
 from model_recipes.checkpoint import count_parameters, describe_model, load_model, read_base_facts, save_checked
 from model_recipes.device import pick_device

@@ -10,8 +10,9 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import Manifest, find_finished, open_stage
+from dataset_builder.manifest import Manifest
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage import find_finished, open_stage
 from model_recipes.checkpoint import load_model, read_base_facts, save_checked
 from model_recipes.device import pick_device, pick_precision
 from model_recipes.loop import LoopConfig, draw_windows, thin_curve, train_steps

@@ -12,10 +12,11 @@ from transformers import Qwen2ForCausalLM
 from dataset_builder.codecs import dump_codec
 from dataset_builder.codecs.band_power import BandPowerCodec, BandPowerConfig
 from dataset_builder.corpus import CODEC_FILE, SCHEMA
-from dataset_builder.manifest import open_stage, write_bytes
+from dataset_builder.manifest import write_bytes
 from dataset_builder.prompts import render_answer, render_prompt
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
+from dataset_builder.stage import open_stage
 from dataset_builder.types import BANDS, EMOTIONS, RATINGS, SCALP_CHANNELS, VALENCE, Recording
 from model_recipes.bases.qwen2 import Shape, make_config, set_generation
 from model_recipes.bases.tiny import train_tokenizer

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.manifest import Manifest, Metric, open_stage, write_bytes
+from dataset_builder.manifest import Manifest, Metric, write_bytes
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage import open_stage
 
 CORPUS_README = b"""---
 pretty_name: A corpus

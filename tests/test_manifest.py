@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, find_finished, hash_file, open_stage, read_manifest, write_text
+from dataset_builder.manifest import MANIFEST, hash_file, read_manifest, write_text
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage import find_finished, open_stage
 
 
 class Recipe(StrictModel):

@@ -22,13 +22,14 @@ from tqdm import tqdm
 
 from dataset_builder.bands import compute_de
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import Manifest, find_finished, open_stage, write_bytes, write_text
+from dataset_builder.manifest import Manifest, write_bytes, write_text
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
 from dataset_builder.sources.clips import CLIPS
 from dataset_builder.sources.faced import CLIP_TABLE, INFO_TABLE, SYNTHETIC_MARK
 from dataset_builder.sources.people import Person, draw_person, draw_presentation, draw_ratings
 from dataset_builder.sources.simulate import SFREQ_HZ, draw_course, draw_signal
+from dataset_builder.stage import find_finished, open_stage
 from dataset_builder.types import Recording
 
 _MARK_TEXT = """# Synthetic cohort

@@ -9,9 +9,10 @@ from copilot.demo import DemoOptions, _find_unseen_person, run_demo
 from copilot.report import Step, format_table, make_table, render_report
 from dataset_builder.corpus import CorpusRecipe, build_corpus
 from dataset_builder.errors import RecipeError
-from dataset_builder.manifest import Metric, open_stage, read_manifest, write_bytes
+from dataset_builder.manifest import Metric, read_manifest, write_bytes
 from dataset_builder.recipe import StrictModel, validate
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
+from dataset_builder.stage import open_stage
 
 
 class Recipe(StrictModel):

@@ -13,9 +13,10 @@ from copilot.cli import main as run_cli
 from copilot.record import FORMATS, build, parse_record
 from copilot.record.types import NOTICE
 from dataset_builder.errors import CopilotError, RecipeError
-from dataset_builder.manifest import MANIFEST, Metric, describe_file, hash_file, open_stage, read_manifest
+from dataset_builder.manifest import MANIFEST, Metric, describe_file, hash_file, read_manifest
 from dataset_builder.prompts import select_suggestions
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage import open_stage
 from dataset_builder.types import SCALP_CHANNELS
 from tests.copilot.copilot_fakes import FakeEngine, fitted_codec, make_signal, write_fake_gguf
 

@@ -11,9 +11,10 @@ from long_way import ask_transformers
 
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import hash_file, open_stage, read_manifest
+from dataset_builder.manifest import hash_file, read_manifest
 from dataset_builder.prompts import ANSWER_PREFIX
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage import open_stage
 from dataset_builder.types import EMOTIONS
 from model_recipes import run_evaluate
 from model_recipes.checkpoint import load_model

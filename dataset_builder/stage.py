@@ -1,0 +1,213 @@
+"""Stages: a folder that appears complete, with its manifest, or not at all.
+
+A stage writes into ``<out>.partial`` beside its target and swaps the folder in when all is done (`open_stage`). A run
+that dies leaves only the ``.partial`` folder, which no later stage accepts.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dataset_builder.environment import describe_code, describe_hardware, list_package_versions, read_own_version
+from dataset_builder.errors import CopilotError, InputError
+from dataset_builder.manifest import (
+    MANIFEST,
+    Artifact,
+    Manifest,
+    Metric,
+    describe_file,
+    describe_parent,
+    hash_file,
+    read_manifest,
+    write_text,
+)
+from dataset_builder.recipe import StrictModel
+
+
+@dataclass
+class Stage:
+    """The open folder of a running stage; fill the lists, they end in the manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write: the ``.partial`` folder.
+    resumed : bool
+        True when an interrupted run with the same key left work in `folder`.
+    """
+
+    folder: Path
+    resumed: bool = False
+    dropped: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    synthetic: bool = False
+    scratch: tuple[str, ...] = ("checkpoints",)
+    manifest: Manifest | None = None
+
+
+@contextmanager
+def open_stage(
+    name: str,
+    out: str | Path,
+    recipe: StrictModel,
+    *,
+    parents: Sequence[str | Path] = (),
+    inputs: Sequence[Artifact] = (),
+    seed: int | None = None,
+) -> Iterator[Stage]:
+    """Run a stage atomically: everything in its folder appears at once, manifest included, or nothing does.
+
+    Parameters
+    ----------
+    name : str
+        Stage name.
+    out : str or Path
+        Target folder. A complete older result there is replaced at the very end only.
+    recipe : StrictModel
+        The resolved config; with parents and inputs it makes the stage's key.
+    parents : sequence of paths
+        Folders of finished stages that are read.
+    inputs : sequence of Artifact
+        Raw files that are read.
+    seed : int, optional
+        The recipe's seed.
+
+    Yields
+    ------
+    Stage
+        Write files under ``stage.folder``. When the body is interrupted, the partial folder stays for a later resume
+        with the same key and is cleared for any other; after an error of ours nothing stays.
+
+    Raises
+    ------
+    InputError
+        If `out` exists and is not a folder that we wrote, or a parent is incomplete.
+    """
+    out = Path(out)
+    _refuse_foreign(out)
+    key = stage_key(name, recipe, parents=parents, inputs=inputs)
+    partial = out.with_name(out.name + ".partial")
+    resumed = _prepare_partial(partial, key)
+    stage = Stage(folder=partial, resumed=resumed, synthetic=any(read_manifest(p).synthetic for p in parents))
+    started, clock = datetime.now(UTC), time.monotonic()
+    try:
+        yield stage
+    except CopilotError:  # the input or the result is at fault: going on later would not help
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    for scratch in (*stage.scratch, _KEY_FILE):
+        _remove(partial / scratch)
+    stage.manifest = Manifest(
+        stage=name,
+        key=key,
+        synthetic=stage.synthetic,
+        recipe=recipe.model_dump(mode="json"),
+        inputs=list(inputs),
+        parents=[describe_parent(path, out) for path in parents],
+        outputs=[describe_file(path, partial) for path in sorted(partial.rglob("*")) if path.is_file()],
+        dropped=stage.dropped,
+        facts=stage.facts,
+        metrics=stage.metrics,
+        notes=stage.notes,
+        seed=seed,
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 2),
+        packages=list_package_versions(),
+        hardware=describe_hardware(),
+        code=describe_code(),
+    )
+    write_text(partial / MANIFEST, stage.manifest.model_dump_json(indent=2) + "\n")
+    _swap_in(partial, out)
+
+
+def find_finished(
+    name: str,
+    out: str | Path,
+    recipe: StrictModel,
+    *,
+    parents: Sequence[str | Path] = (),
+    inputs: Sequence[Artifact] = (),
+) -> Manifest | None:
+    """Return the manifest in `out` if it is this very stage: same recipe, parents and inputs, outputs unchanged.
+
+    A stage begins with this question, so that running it again costs nothing and a changed or damaged folder is redone.
+    """
+    out = Path(out)
+    if not (out / MANIFEST).is_file():
+        return None
+    manifest = read_manifest(out)
+    if manifest.key != stage_key(name, recipe, parents=parents, inputs=inputs):
+        return None
+    intact = all((out / f.name).is_file() and hash_file(out / f.name) == f.sha256 for f in manifest.outputs)
+    return manifest if intact else None
+
+
+def stage_key(
+    name: str, recipe: StrictModel, *, parents: Sequence[str | Path] = (), inputs: Sequence[Artifact] = ()
+) -> str:
+    """Return the digest that says "same stage, same recipe, same inputs, same version of ours"."""
+    text = json.dumps(
+        [
+            name,
+            read_own_version(),
+            recipe.model_dump(mode="json"),
+            [_outputs_digest(read_manifest(path)) for path in parents],
+            [item.model_dump() for item in inputs],
+        ],
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_KEY_FILE = ".key"
+
+
+def _refuse_foreign(out: Path) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out.name}: is a file; a folder is written here")
+    if any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise InputError(f"{out.name}: holds files but no {MANIFEST}; choose an empty or new folder")
+
+
+def _prepare_partial(partial: Path, key: str) -> bool:
+    marker = partial / _KEY_FILE
+    if marker.is_file() and marker.read_text() == key:
+        return True
+    if partial.exists() and any(partial.iterdir()) and not marker.is_file():
+        raise InputError(f"{partial.name}: holds files that no stage wrote; move them away")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write_text(marker, key)
+    return False
+
+
+def _swap_in(partial: Path, out: Path) -> None:
+    """Put `partial` at `out`. The old manifest goes first, so that a half-replaced folder never looks complete."""
+    if out.exists():
+        (out / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(out)
+    os.replace(partial, out)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _outputs_digest(manifest: Manifest) -> str:
+    rows = [[item.name, item.sha256] for item in manifest.outputs]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
