@@ -1,6 +1,7 @@
 # make demo   EEG -> corpus -> pruned model -> GGUF -> answer -> record, tiny, offline, on two cores
-# make test   lint, types, tests
+# make test   lint, types, tests with the newest versions, and of the corpus with the oldest
 # make check  lint and types only
+# make test-bounds  the corpus with the oldest datasets, pyarrow, pandas and numpy that we support
 # make bench  one measured answer per question
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
   'import sys; sys.version_info[:2] >= (3, 11) and sys.version_info[:2] < (3, 14) and print("$(name)")' 2>/dev/null)))
@@ -13,14 +14,21 @@ CODE := dataset_builder model_recipes copilot cards hub_scripts tests benchmarks
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 WORKERS ?= 2
 
-.PHONY: demo test check bench clean
+# The oldest supported versions; `make test` runs the same tests with the newest.
+OLDEST := .venv-oldest
+BOUNDS := tests/corpus/test_builder.py tests/corpus/test_published.py
+
+.PHONY: demo test test-bounds check bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/eeg-copilot demo --out demo
 
-test: check
+test: check test-bounds
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+test-bounds: $(OLDEST)/.installed
+	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -q -m datasets_bounds $(BOUNDS)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check $(CODE)
@@ -31,7 +39,7 @@ bench: $(VENV)/.installed-test
 	for file in benchmarks/bench_*.py; do $(TEST_ENV) $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OLDEST) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 
 # A stamp is written only after pip succeeded, and removed before it starts.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
@@ -43,6 +51,13 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	rm -f $@
 	$(PIP_INSTALL) --editable '.[all,test]'
 	touch $@ $(VENV)/.installed
+
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt | $(BIN)/python
+	rm -rf $(OLDEST)
+	$(BIN)/python -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints-oldest.txt \
+	  --editable '.[corpus]' 'pytest>=9,<10' 'pytest-timeout>=2.3,<3'
+	touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; give one with PYTHON=..." >&2; exit 1; }

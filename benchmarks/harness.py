@@ -22,10 +22,14 @@ def best_time(function: Callable[[], object], repeats: int = 5) -> float:
 
 
 def report(name: str, question: str, ours_s: float, other_s: float, **facts: Any) -> None:
-    """Print the ratio and write ``results/<name>.json``."""
+    """Print how many times faster ours is and write ``results/<name>.json``."""
     ratio = other_s / ours_s
     print(f"{name}: {ratio:.1f}x  ({ours_s * 1e3:.0f} ms instead of {other_s * 1e3:.0f} ms)  {question}")
-    result = {"question": question, "ratio": ratio, "ours_s": ours_s, "other_s": other_s, **facts}
+    write_result(name, question=question, ratio=ratio, ours_s=ours_s, other_s=other_s, **facts)
+
+
+def write_result(name: str, **facts: Any) -> None:
+    """Write ``results/<name>.json`` with the machine beside the numbers."""
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(result | {"hardware": describe_hardware()}, indent=2) + "\n"
+    text = json.dumps(facts | {"hardware": describe_hardware()}, indent=2) + "\n"
     (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")

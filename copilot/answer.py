@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,12 +11,15 @@ from tqdm import tqdm
 from copilot.gate import LOW_MARGIN, LOW_PROBABILITY, cap_age, check_text, find_cautions, find_reason_to_abstain
 from dataset_builder.codecs.base import Codec
 from dataset_builder.errors import InputError
-from dataset_builder.preprocess import Quality, assess_quality
-from dataset_builder.prompts import ANSWER_PREFIX, SUGGESTIONS, Suggestion, answer_schema, parse_answer, render_prompt
-from dataset_builder.types import EMOTIONS, Code, Recording
+from dataset_builder.prompts import DEFAULT_STYLE, Language, PromptFacts, Style, Suggestion
+from dataset_builder.quality import Quality, assess_quality
+from dataset_builder.types import EMOTIONS, Recording, Trial
 
 #: Room for the longest answer the schema admits (300 characters of assessment), at about one token a character.
 MAX_ANSWER_TOKENS = 512
+
+#: Why the sentences are not shown when the answer has not the form that it should have.
+_UNREADABLE = "they could not be read as an answer"
 
 
 class LabelEngine(Protocol):
@@ -26,9 +29,9 @@ class LabelEngine(Protocol):
         """Return the probability of each label right after `prefix`; the values sum to 1."""
 
     def generate(
-        self, messages: list[dict[str, str]], schema: dict[str, Any] | None, *, max_tokens: int, seed: int
+        self, messages: list[dict[str, str]], schema: dict[str, Any] | None, *, prefix: str, max_tokens: int, seed: int
     ) -> str:
-        """Return the answer to `messages`, held to the JSON schema."""
+        """Return the answer to `messages`, held to the JSON schema or begun with `prefix`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Explanation:
         What stands out in that window's code, computed from the numbers and not by the model.
     suggestions : tuple of Suggestion
         Entries of the cited library that the model selected.
+    language : str
+        In which the model answers, see `PromptConfig`.
     """
 
     window: int
@@ -57,6 +62,7 @@ class Explanation:
     withheld: str
     observation: str
     suggestions: tuple[Suggestion, ...]
+    language: Language = "en"
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,9 @@ class RecordingAnswer:
         return max(self.scores.values(), default=0.0) < LOW_PROBABILITY or self.margin < LOW_MARGIN
 
 
-def answer_recording(recording: Recording, engine: LabelEngine, codec: Codec, *, seed: int = 0) -> RecordingAnswer:
+def answer_recording(
+    recording: Recording, engine: LabelEngine, codec: Codec, style: Style = DEFAULT_STYLE, *, seed: int = 0
+) -> RecordingAnswer:
     """Ask the model about every window of a recording.
 
     Each window is encoded, rendered and scored by itself; the nine probabilities are averaged over the windows and the
@@ -138,6 +146,8 @@ def answer_recording(recording: Recording, engine: LabelEngine, codec: Codec, *,
         The model.
     codec : Codec
         The fitted codec that belongs to the model.
+    style : Style
+        The prompts that the model was trained with.
     seed : int
         Seed of the generated answer.
 
@@ -156,37 +166,47 @@ def answer_recording(recording: Recording, engine: LabelEngine, codec: Codec, *,
     cautions = find_cautions(recording, quality)
     if reason := find_reason_to_abstain(quality):
         return RecordingAnswer(quality, True, reason, np.empty((0, len(EMOTIONS))), None, cautions)
-    codes = codec.encode(list(recording))
-    age = None if recording.age is None else cap_age(recording.age)
-    prompts = [render_prompt(codec, code, age, recording.sex) for code in codes]
-    scores = np.array([_score(engine, messages) for messages in tqdm(prompts, desc="windows", disable=None)])
+    codes = codec.encode_recording(recording)
+    facts = [describe_facts(trial) for trial in recording]
+    prompts = [style.render_prompt(codec, code, told) for code, told in zip(codes, facts, strict=True)]
+    scores = np.array([_score(engine, messages, style) for messages in tqdm(prompts, desc="windows", disable=None)])
     headline = int(scores.mean(axis=0).argmax())
     window = int(scores[:, headline].argmax())
-    explanation = _explain(engine, codec, codes[window], prompts[window], window, EMOTIONS[headline], seed)
+    observation = codec.describe(codes[window], style.config.language)
+    asked = Explanation(window, prompts[window], "", _UNREADABLE, observation, (), style.config.language)
+    explanation = _explain(asked, engine, style, EMOTIONS[headline], facts[window], seed)
     return RecordingAnswer(quality, False, "", scores, explanation, cautions)
 
 
-def _score(engine: LabelEngine, messages: list[dict[str, str]]) -> list[float]:
-    scores = engine.score_labels(messages, EMOTIONS, ANSWER_PREFIX)
+def describe_facts(trial: Trial) -> PromptFacts:
+    """Return what a prompt may say of a window besides its code; ages above 89 as one, see `cap_age`."""
+    recording = trial.recording
+    return PromptFacts(
+        age=None if recording.age is None else cap_age(recording.age),
+        sex=recording.sex,
+        facial=recording.facial[trial.index] if recording.facial else None,
+        device_sfreq_hz=recording.device_sfreq_hz,
+        channels=recording.channels,
+    )
+
+
+def _score(engine: LabelEngine, messages: list[dict[str, str]], style: Style) -> list[float]:
+    scores = engine.score_labels(messages, EMOTIONS, style.answer_prefix)
     return [scores[emotion] for emotion in EMOTIONS]
 
 
 def _explain(
-    engine: LabelEngine,
-    codec: Codec,
-    code: Code,
-    messages: list[dict[str, str]],
-    window: int,
-    emotion: str,
-    seed: int,
+    asked: Explanation, engine: LabelEngine, style: Style, emotion: str, facts: PromptFacts, seed: int
 ) -> Explanation:
-    raw = engine.generate(messages, answer_schema(emotion), max_tokens=MAX_ANSWER_TOKENS, seed=seed)
-    observation = codec.describe(code)
+    """Let the model answer with the emotion fixed, by the schema or by how the answer begins; keep what may stand."""
+    schema = style.answer_schema(emotion, facts.age, facts.sex)
+    prefix = style.start_answer(emotion) if schema is None else ""
+    raw = engine.generate(asked.messages, schema, prefix=prefix, max_tokens=MAX_ANSWER_TOKENS, seed=seed)
     try:
-        answer = parse_answer(raw)
+        answer = style.parse_answer(raw)
     except InputError:
-        return Explanation(window, messages, "", "they could not be read as an answer", observation, ())
-    withheld = check_text(answer.assessment, emotion)
-    chosen = tuple(SUGGESTIONS[key] for key in dict.fromkeys(answer.suggestions))
-    fitting = tuple(item for item in chosen if emotion in item.emotions)
-    return Explanation(window, messages, "" if withheld else answer.assessment, withheld, observation, fitting)
+        return asked
+    withheld = check_text(answer.assessment, emotion, asked.language)
+    fitting = {item.id: item for item in style.library.list_suggestions(emotion, facts.age, facts.sex)}
+    chosen = tuple(fitting[key] for key in dict.fromkeys(answer.suggestions) if key in fitting)
+    return replace(asked, text="" if withheld else answer.assessment, withheld=withheld, suggestions=chosen)

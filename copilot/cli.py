@@ -14,6 +14,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("copilot.run_demo", "the whole path, from EEG to a drafted record and a report"),
     "synth": ("dataset_builder.run_synth", "write a synthetic cohort in FACED's release layout"),
     "corpus": ("dataset_builder.run_corpus", "EEG recordings -> chat corpus for load_dataset"),
+    "export": ("dataset_builder.run_export_rows", "the corpus as JSON lines for other trainers"),
+    "inspect": ("dataset_builder.run_inspect", "draw what the model reads of one trial: signal, code, decoded code"),
     "base": ("model_recipes.run_base", "fetch or build the base language model"),
     "prune": ("model_recipes.run_prune", "cut the base to a fraction of its parameters"),
     "recover": ("model_recipes.run_recover", "recover the pruned model's language on plain text"),

@@ -1,39 +1,17 @@
-"""Charts of a record as bytes: same data, same bytes; no window, no date, no file.
+"""Charts of a record as bytes; see `dataset_builder.figures` for their style."""
 
-Colours are told apart with every common colour vision (Okabe and Ito 2008, "Color universal design"; viridis and
-cividis of Matplotlib), and no meaning hangs on colour alone.
-"""
-
-import io
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
+from dataset_builder.figures import FAINT, INK, STYLE, to_svg
 from dataset_builder.types import EMOTIONS, VALENCE
 
 #: Colour of each valence: vermilion, grey, blue (after Okabe and Ito 2008, darkened for contrast on white).
 VALENCE_COLOURS: dict[str, str] = {"negative": "#b8480b", "neutral": "#5f6368", "positive": "#0b63a5"}
-
-#: Colours of text and of what stands back.
-INK, FAINT, _RULE = "#1d2733", "#5b6673", "#d5dbe1"
-
-#: Matplotlib settings of every picture. DejaVu comes with Matplotlib, so bytes do not depend on installed fonts.
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": _RULE,
-    "axes.labelcolor": FAINT,
-    "xtick.color": FAINT,
-    "ytick.color": INK,
-    "svg.hashsalt": "eeg-emotion-copilot",
-    "figure.facecolor": "white",
-}
 
 
 def plot_scores(scores: Mapping[str, float], chance: float) -> bytes:
@@ -133,23 +111,6 @@ def plot_windows(window_scores: np.ndarray, window_s: float) -> bytes:
         bar.ax.tick_params(labelsize=8, length=2)
         bar.outline.set_visible(False)  # type: ignore[operator]
         return to_svg(figure)
-
-
-def to_png(figure: Figure) -> bytes:
-    """Return the figure in a palette of 256 colours: a third of the bytes, no visible difference."""
-    drawn, packed = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
-    picture: Image.Image = Image.open(drawn).convert("RGB")
-    picture = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    picture.save(packed, format="png", optimize=True)
-    return packed.getvalue()
-
-
-def to_svg(figure: Figure) -> bytes:
-    """Return the figure as SVG without date and with repeatable identifiers."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
 
 
 def _lane_positions() -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 import re
 
-from dataset_builder.preprocess import Quality
+from dataset_builder.prompts.deny import check_denied
+from dataset_builder.prompts.wordings import load_terms
+from dataset_builder.quality import Quality
 from dataset_builder.types import EMOTIONS, Recording
 
 #: What guessing gives to each of the nine labels.
@@ -29,16 +31,9 @@ MAX_MARKED_SHARE = 1 / 3
 #: The band-power code reads nine scalp regions; with more than a third missing it no longer resembles training data.
 MAX_MISSING_REGIONS = 3
 
-#: Words that the model's free text must not bring into a record: diagnoses, drugs, doses, certainty, risk claims.
-_DENIED = re.compile(
-    r"\b(diagnos\w*|disorders?|depress\w*|bipolar|schizo\w*|psychos\w*|psychot\w*|ptsd|autis\w*|suicid\w*|self-?harm\w*"
-    r"|prescri\w*|medicat\w*|medicine\w*|antidepress\w*|dos(?:e|es|age)|drugs?|\d+\s*mg|cure[sd]?|patholog\w*|definitely"
-    r"|certainly|guarantee\w*)\b",
-    re.IGNORECASE,
-)
-
-#: Signs that a model is babbling: a word longer than any of the language, or one word four times in a row.
-_BABBLE = re.compile(r"[A-Za-z]{40}|\b(\w+)(?:\W+\1\b){3}")
+#: Signs that a model is babbling: a word longer than any of the language, or one word, or a few Chinese characters,
+#: four times in a row.
+_BABBLE = re.compile(r"[A-Za-z]{40}|\b(\w+)(?:\W+\1\b){3}|([\u4e00-\u9fff]{1,6})\2{3}")
 
 
 def find_reason_to_abstain(quality: Quality) -> str:
@@ -71,7 +66,7 @@ def find_cautions(recording: Recording, quality: Quality) -> tuple[str, ...]:
     return tuple(cautions)
 
 
-def check_text(text: str, emotion: str) -> str:
+def check_text(text: str, emotion: str, language: str = "en") -> str:
     """Return why generated sentences must not enter a record; empty when they may.
 
     Parameters
@@ -80,15 +75,24 @@ def check_text(text: str, emotion: str) -> str:
         The model's assessment.
     emotion : str
         The headline, one of `EMOTIONS`.
+    language : {"en", "zh"}
+        In which it is written.
     """
     if _BABBLE.search(text):
         return "they are not readable text"
-    if hit := _DENIED.search(text):
-        return f"they hold a word that a record must not take from a model ({hit.group().lower()})"
-    others = [name for name in EMOTIONS if name not in (emotion, "neutral") and re.search(rf"\b{name}\b", text, re.I)]
+    if hit := check_denied(text, language):
+        return f"they hold words that a record must not take from a model: {hit}"
+    others = [name for name in EMOTIONS if name not in (emotion, "neutral") and _names(text, name, language)]
     if others:
         return f"they name another emotion ({others[0]}) than the estimate"
     return ""
+
+
+def _names(text: str, emotion: str, language: str) -> bool:
+    """Tell whether a text names an emotion, by its label or by its word in the language."""
+    if re.search(rf"(?<![a-z]){emotion}(?![a-z])", text, re.IGNORECASE):
+        return True
+    return language != "en" and load_terms(language).emotions[emotion] in text
 
 
 def cap_age(age: int) -> int:

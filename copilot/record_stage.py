@@ -21,6 +21,7 @@ from copilot.record.build import build_record
 from copilot.record.provenance import describe_model
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Artifact, Manifest, hash_file, read_manifest, write_bytes
+from dataset_builder.prompts import get_style
 from dataset_builder.recipe import StrictModel
 from dataset_builder.sources.recordings import read_recording
 from dataset_builder.stage import open_stage
@@ -91,7 +92,7 @@ def draft_record(
     recording = replace(recording, synthetic=recording.synthetic or options.synthetic)
     inputs = describe_inputs(recording_path)
     with Engine(model_path, n_threads=n_threads) as engine:
-        answer = answer_recording(recording, engine, model.codec, seed=options.seed)
+        answer = answer_recording(recording, engine, model.codec, get_style(model.prompt), seed=options.seed)
     record = build_record(recording, answer, describe_model(model, model_path), sha256=inputs[0].sha256)
     parents = [model_path.parent] if (model_path.parent / MANIFEST).is_file() else []
     with open_stage("record", out, options, parents=parents, inputs=inputs, seed=options.seed) as stage:

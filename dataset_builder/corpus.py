@@ -1,90 +1,75 @@
-"""The corpus: every trial as one chat row, split by subject, written as Parquet with a README that `datasets` reads."""
+"""The corpus: every trial as one chat row, split by subject, audited, written as Parquet that `datasets` reads."""
 
-import hashlib
-from collections.abc import Iterator
-from importlib import resources
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from datasets import Dataset
-from jinja2 import StrictUndefined, Template
 from pydantic import Field
 from tqdm import tqdm
 
+from dataset_builder.alphabets import Tokenizer, check_alphabet, count_tokens, load_tokenizer
+from dataset_builder.audit import audit_corpus
 from dataset_builder.codecs import Codec, CodecConfig, dump_codec, load_codec_bytes, make_codec
+from dataset_builder.codecs.base import Features
+from dataset_builder.data_report import render_data_report
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import Artifact, Manifest, read_manifest, write_bytes, write_text
-from dataset_builder.prompts import PromptConfig, render_answer, render_prompt
+from dataset_builder.extract import FEATURES, Extraction, SubjectFacts, extract_subjects
+from dataset_builder.manifest import Artifact, Manifest, describe_file, read_manifest, write_bytes, write_text
+from dataset_builder.preprocess import PreprocessingConfig
+from dataset_builder.prompts import LIBRARY, PromptConfig, get_style
+from dataset_builder.published import render_readme, write_shards
 from dataset_builder.recipe import StrictModel
-from dataset_builder.sources import SOURCES
-from dataset_builder.sources.base import DroppedRecording, Source
-from dataset_builder.splits import SPLITS, SplitConfig, clip_fold, split_subjects
-from dataset_builder.stage import Stage, find_finished, open_stage
-from dataset_builder.types import RATINGS, VALENCE, Code, Recording, Trial
+from dataset_builder.rows import SCHEMA, RowMaker, fold_clips
+from dataset_builder.sources import SOURCES, FacedConfig, SourceSection
+from dataset_builder.sources.base import Source
+from dataset_builder.splits import SplitConfig, SplitPlan, plan_splits
+from dataset_builder.stage import find_finished, fingerprint_files, open_stage
 
 CODEC_FILE = "codec.safetensors"
-
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-
-#: Columns of every split. Plain Arrow types, so that pandas and pyarrow read them as well as `datasets`.
-SCHEMA = pa.schema(
-    [
-        ("row_id", pa.string()),
-        ("messages", _MESSAGES),
-        ("source", pa.string()),
-        ("synthetic", pa.bool_()),
-        ("subject", pa.string()),
-        ("clip", pa.int16()),
-        ("clip_fold", pa.int8()),
-        ("emotion", pa.string()),
-        ("valence", pa.string()),
-        ("age", pa.int16()),
-        ("sex", pa.string()),
-        ("cohort", pa.int8()),
-        ("device_sfreq_hz", pa.float32()),
-        ("codec", pa.string()),
-        ("code", pa.string()),
-        ("n_values", pa.int32()),
-        *((f"rating_{name}", pa.float32()) for name in RATINGS),
-    ]
-)
+REPORT_FILE = "report.html"
 
 
-class SourceConfig(StrictModel):
-    """Which raw data are read.
+class CorpusRecipe(StrictModel):
+    """A corpus recipe. `version` is raised whenever a change alters any row.
 
     Parameters
     ----------
     name : str
-        A name in `dataset_builder.sources.SOURCES`.
-    subjects : "all" or list of str
+    version : int
+    seed : int
+    source, preprocessing, codec, prompt, split
+        Sections; each is documented at its class.
+    shard_rows : int
+        Most rows in one Parquet file.
     """
-
-    name: Literal["faced"] = "faced"
-    subjects: Literal["all"] | list[str] = "all"
-
-
-class CorpusRecipe(StrictModel):
-    """A corpus recipe. `version` is raised whenever a change alters any row."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     version: int = Field(ge=1)
     seed: int = 17
-    source: SourceConfig = SourceConfig()
+    source: Annotated[SourceSection, Field(discriminator="name")] = FacedConfig()
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
     codec: Annotated[CodecConfig, Field(discriminator="name")]
     prompt: PromptConfig = PromptConfig()
     split: SplitConfig = SplitConfig()
+    shard_rows: int = Field(default=1000, ge=1)
 
 
-def build_corpus(recipe: CorpusRecipe, raw_dir: str | Path, out_dir: str | Path) -> Manifest:
+def build_corpus(
+    recipe: CorpusRecipe,
+    raw_dir: str | Path,
+    out_dir: str | Path,
+    workers: int = 1,
+    tokenizer: str | Path | None = None,
+) -> Manifest:
     """Turn a folder of recordings into a chat corpus.
 
-    Subjects are split first. The codec learns its scales from the training subjects only, without labels; every other
-    subject is scaled by its own unlabelled trials.
+    Subjects are split first. Each file is read once; the codec then learns its scales from the training subjects'
+    training trials only, without labels. A subject whose files are damaged is left out, named in the report, and does
+    not stop the others. An interrupted build goes on where it was.
 
     Parameters
     ----------
@@ -92,7 +77,12 @@ def build_corpus(recipe: CorpusRecipe, raw_dir: str | Path, out_dir: str | Path)
     raw_dir : str or Path
         Root of the raw data, for example a FACED download.
     out_dir : str or Path
-        Folder to write: README.md, ``data/*.parquet``, ``codec.safetensors``, ``manifest.json``.
+        Folder to write: README.md, ``data/*.parquet``, ``codec.safetensors``, ``report.html``, ``manifest.json``.
+    workers : int
+        Processes that read; the result is the same for any number.
+    tokenizer : str or Path, optional
+        A ``tokenizer.json`` or a folder with one. With it every symbol of the code is checked to be one token, and
+        rows tell how many tokens they take.
 
     Returns
     -------
@@ -101,56 +91,57 @@ def build_corpus(recipe: CorpusRecipe, raw_dir: str | Path, out_dir: str | Path)
     Raises
     ------
     InputError
-        If the raw data cannot be used. A single unusable recording is left out and counted instead.
+        If the raw data cannot be used, or the tokenizer splits or merges the code's symbols.
+    AuditError
+        If the rows leak: see `dataset_builder.audit`.
     """
-    source = SOURCES[recipe.source.name](Path(raw_dir))
+    source: Source = SOURCES[recipe.source.name](Path(raw_dir), recipe.source, recipe.preprocessing)
     codec = make_codec(recipe.codec)
-    subjects = _choose_subjects(source, recipe.source)
-    inputs = list_inputs(source, subjects, codec.reads)
-    if finished := find_finished("corpus", out_dir, recipe, inputs=inputs):
+    counter = None if tokenizer is None else load_tokenizer(tokenizer)
+    if counter is not None:
+        check_alphabet(codec, counter)
+    plan = plan_splits(_choose_subjects(source), recipe.split)
+    key: dict[str, Any] = {
+        "inputs": _describe_tokenizer(tokenizer),
+        "fingerprint": _fingerprint(source, plan.subjects, codec.reads),
+    }
+    if finished := find_finished("corpus", out_dir, recipe, **key):
         return finished
-    with open_stage("corpus", out_dir, recipe, inputs=inputs, seed=recipe.seed) as stage:
+    with open_stage("corpus", out_dir, recipe, seed=recipe.seed, **key) as stage:
+        stage.scratch += (FEATURES,)
+        people = extract_subjects(source, codec, plan.subjects, stage.folder / FEATURES, workers)
+        facts = [extraction.facts for extraction in people.values()]
         stage.synthetic = source.info.synthetic
-        divided = split_subjects(subjects, recipe.split)
-        dropped: dict[str, str] = {}
-        codec = codec.fit(_read_subjects(source, divided["train"], codec.reads, dropped, "fit codec"))
-        counts = {}
-        for split, members in divided.items():
-            recordings = _read_subjects(source, members, codec.reads, dropped, f"encode {split}")
-            rows = [row for recording in recordings for row in render_rows(recording, codec, recipe, source.info.name)]
-            _write_split(stage.folder, split, rows)
-            counts[split] = {"rows": len(rows), "subjects": len({row["subject"] for row in rows})}
-        if outside := len(subjects) - sum(map(len, divided.values())):
-            stage.dropped["outside the split's ranges"] = outside
-        for reason in dropped.values():
-            stage.dropped[reason] = stage.dropped.get(reason, 0) + 1
+        stage.inputs += [describe_file(path, source.root) for path in source.tables()]
+        stage.inputs += [artifact for person in facts for artifact in person.files]
+        _refuse_empty(facts, plan)
+        folds = fold_clips(facts)
+        codec = codec.fit(_training_features(people, plan, folds))
+        maker = RowMaker(source.info.name, codec, get_style(recipe.prompt), recipe.seed)
+        tables, unused = _make_tables(people, plan, folds, maker, counter)
+        digests = {row_id: digest for person in facts for row_id, digest in maker.list_digests(person)}
+        stage.facts["audit"] = audit_corpus(tables, plan, digests, maker.render_prompt, maker.style, codec)
         stage.facts |= {
-            "splits": counts,
-            "values_per_code": codec.n_values,
+            "splits": {split: _count(table) for split, table in tables.items()},
             "source": source.info.model_dump(mode="json"),
+            "codec": describe_codec(codec),
+            "library_version": LIBRARY.version,
+            "values_per_code": codec.n_values,
+            "subjects": [_summarise(person) for person in facts],
         }
+        stage.dropped |= _count_dropped(facts, unused, len(source.subjects()) - len(plan.subjects))
+        write_shards(stage.folder, tables, recipe.shard_rows)
         write_bytes(stage.folder / CODEC_FILE, dump_codec(codec))
-        write_text(stage.folder / "README.md", render_readme(recipe, source, stage))
+        write_text(stage.folder / REPORT_FILE, render_data_report(recipe, source, codec, tables, stage))
+        write_text(stage.folder / "README.md", render_readme(recipe, source, tables, stage))
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
 
 
-def render_rows(recording: Recording, codec: Codec, recipe: CorpusRecipe, source: str) -> Iterator[dict[str, Any]]:
-    """Yield one row of `SCHEMA` per trial of a recording with known clips."""
-    emotions_by_clip = {c: e for c, e in zip(recording.clips, recording.emotions, strict=True) if c and e}
-    trials = list(recording)
-    for trial, code in zip(trials, codec.encode(trials), strict=True):
-        if trial.clip is None or trial.emotion is None:
-            raise InputError(
-                f"{recording.subject}: trial {trial.index + 1} has no clip; a corpus needs labelled trials"
-            )
-        yield _render_row(trial, code, codec, recipe, source, clip_fold(trial.clip, emotions_by_clip))
-
-
-def list_inputs(source: Source, subjects: list[str], reads: str) -> list[Artifact]:
-    """Return the raw files by content. Hashing them makes a changed file a new corpus."""
-    files = [item for s in tqdm(subjects, desc="check files", unit="subject") for item in source.inventory(s, reads)]
-    return [*source.tables(), *files]
+def describe_codec(codec: Codec) -> dict[str, Any]:
+    """Return what a codec declares of itself, for manifests and cards."""
+    keys = ("name", "normalization", "n_values", "n_tokens", "levels", "error_bound", "legend")
+    return {key: getattr(codec, key) for key in keys} | {"alphabet": "".join(codec.alphabet)}
 
 
 def load_split(corpus_dir: str | Path, split: str) -> Dataset:
@@ -166,11 +157,11 @@ def load_split(corpus_dir: str | Path, split: str) -> Dataset:
     InputError
         If the folder is not a finished corpus or the split is unknown.
     """
-    if split not in SPLITS:
-        raise InputError(f"split {split!r}: unknown; accepted: {', '.join(SPLITS)}")
     counts = read_manifest(corpus_dir).facts.get("splits")
     if counts is None:
         raise InputError(f"{Path(corpus_dir).name}: is not a corpus")
+    if split not in counts:
+        raise InputError(f"split {split!r}: unknown; accepted: {', '.join(counts)}")
     files = sorted((Path(corpus_dir) / "data").glob(f"{split}-*.parquet"))
     try:
         table = pa.concat_tables([SCHEMA.empty_table(), *(pq.read_table(path) for path in files)])
@@ -197,101 +188,93 @@ def load_codec(corpus_dir: str | Path) -> Codec:
     return load_codec_bytes(data)
 
 
-def _choose_subjects(source: Source, config: SourceConfig) -> list[str]:
-    known = source.subjects()
-    if config.subjects == "all":
+def _choose_subjects(source: Source) -> list[str]:
+    known, wanted = source.subjects(), source.config.subjects
+    if wanted == "all":
         return known
-    if unknown := sorted(set(config.subjects) - set(known)):
+    if unknown := sorted(set(wanted) - set(known)):
         raise InputError(f"source.subjects: {', '.join(unknown)} not found; {len(known)} subjects are there")
-    return sorted(config.subjects)
+    return sorted(wanted)
 
 
-def _read_subjects(
-    source: Source, subjects: list[str], reads: str, dropped: dict[str, str], title: str
-) -> Iterator[Recording]:
-    """Yield recordings; one that a source declares unusable is noted in `dropped` by subject, with its reason."""
-    for subject in tqdm(subjects, desc=title, unit="subject"):
-        try:
-            yield source.read(subject, reads)
-        except DroppedRecording as error:
-            dropped[subject] = error.reason
+def _describe_tokenizer(path: str | Path | None) -> list[Artifact]:
+    if path is None:
+        return []
+    file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
+    return [describe_file(file, file.parent)]
 
 
-def _render_row(trial: Trial, code: Code, codec: Codec, recipe: CorpusRecipe, source: str, fold: int) -> dict[str, Any]:
-    recording, emotion = trial.recording, str(trial.emotion)
-    told = recipe.prompt.demographics
-    prompt = render_prompt(codec, code, recording.age if told else None, recording.sex if told else None)
-    answer = {"role": "assistant", "content": render_answer(emotion, codec.describe(code))}
-    ratings = recording.ratings[trial.index] if recording.ratings is not None else np.full(len(RATINGS), np.nan)
+def _fingerprint(source: Source, subjects: list[str], reads: str) -> str:
+    files = [path for subject in subjects for path in source.files(subject, reads)]
+    return f"{fingerprint_files([*source.tables(), *files], source.root)} library {LIBRARY.version}"
+
+
+def _refuse_empty(facts: list[SubjectFacts], plan: SplitPlan) -> None:
+    """Stop when nobody is left to fit on, with the first reason there is."""
+    usable = {person.subject for person in facts if person.state == "used"}
+    if not usable & set(plan.train_subjects):
+        first = next((person.detail for person in facts if person.state != "used"), "no subject takes part in training")
+        raise InputError(f"{len(facts) - len(usable)} of {len(facts)} subjects cannot be used: {first}")
+
+
+def _training_features(people: Mapping[str, Extraction], plan: SplitPlan, folds: dict[int, int]) -> Iterator[Features]:
+    """Yield the features of each training subject's training trials."""
+    for subject in plan.train_subjects:
+        facts = people[subject].facts
+        chosen = [i for i, split in enumerate(_assign_trials(facts, plan, folds)) if split == "train"]
+        if chosen:
+            yield {name: array[chosen] for name, array in people[subject].load().items()}
+
+
+def _assign_trials(facts: SubjectFacts, plan: SplitPlan, folds: dict[int, int]) -> list[str | None]:
+    return [
+        plan.assign(facts.subject, trial.clip, None if trial.clip is None else folds.get(trial.clip), trial.rank)
+        for trial in facts.trials
+    ]
+
+
+def _make_tables(
+    people: Mapping[str, Extraction], plan: SplitPlan, folds: dict[int, int], maker: RowMaker, counter: Tokenizer | None
+) -> tuple[dict[str, pa.Table], int]:
+    """Return one table per split, and how many trials have no label or no split."""
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in plan.splits}
+    unused = 0
+    for extraction in tqdm(people.values(), desc="encode", unit="subject", disable=None):
+        facts = extraction.facts
+        if facts.state != "used":
+            continue
+        codes = maker.codec.encode(extraction.load())
+        for split, row in zip(_assign_trials(facts, plan, folds), maker.make_rows(facts, codes, folds), strict=True):
+            if row is None or split is None:
+                unused += 1
+                continue
+            if counter is not None:
+                row["n_tokens"] = sum(count_tokens(counter, turn["content"]) for turn in row["messages"])
+            rows[split].append(row)
+    return {split: pa.Table.from_pylist(found, schema=SCHEMA) for split, found in rows.items()}, unused
+
+
+def _count(table: pa.Table) -> dict[str, int]:
+    return {"rows": table.num_rows, "subjects": len(set(table["subject"].to_pylist()))}
+
+
+def _summarise(person: SubjectFacts) -> dict[str, Any]:
+    """Return what the report and the manifest tell of one subject."""
     return {
-        "row_id": f"{source}-{recording.subject}-clip{trial.clip:02d}",
-        "messages": [*prompt, answer],
-        "source": source,
-        "synthetic": recording.synthetic,
-        "subject": recording.subject,
-        "clip": trial.clip,
-        "clip_fold": fold,
-        "emotion": emotion,
-        "valence": VALENCE[emotion],
-        "age": recording.age,
-        "sex": recording.sex,
-        "cohort": recording.cohort,
-        "device_sfreq_hz": recording.device_sfreq_hz,
-        "codec": codec.name,
-        "code": codec.to_text(code),
-        "n_values": codec.n_values,
-        **{f"rating_{name}": _none_if_nan(value) for name, value in zip(RATINGS, ratings, strict=True)},
+        "subject": person.subject,
+        "state": person.state,
+        "trials": len(person.trials),
+        "why": person.detail,
+        "notes": person.notes,
     }
 
 
-def _none_if_nan(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _write_split(folder: Path, split: str, rows: list[dict[str, Any]]) -> None:
-    """Write one shard, none for an empty split: `datasets` cannot load those.
-
-    The name holds a digest of the rows, because `datasets` caches a local folder by file name.
-    """
-    if not rows:
-        return
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data = sink.getvalue().to_pybytes()
-    digest = hashlib.sha256(data).hexdigest()[:12]
-    write_bytes(folder / "data" / f"{split}-00000-of-00001-{digest}.parquet", data)
-
-
-def render_readme(recipe: CorpusRecipe, source: Source, stage: Stage) -> str:
-    """Return the corpus README: the `configs:` that `load_dataset` reads, then what a reader must know."""
-    info, splits = source.info, stage.facts["splits"]
-    written = {path.name.split("-")[0]: f"data/{path.name}" for path in (stage.folder / "data").iterdir()}
-    files = {split: written[split] for split in SPLITS if split in written}
-    rows = sum(split["rows"] for split in splits.values())
-    header = {
-        "pretty_name": "EEG Emotion Copilot corpus" + (" (synthetic)" if stage.synthetic else ""),
-        "language": ["en"],
-        "license": info.licence_id,
-        **({"license_name": info.licence_name, "license_link": info.url} if info.licence_id == "other" else {}),
-        "task_categories": ["text-generation"],
-        "size_categories": ["n<1K" if rows < 1000 else "1K<n<10K" if rows < 10_000 else "10K<n<100K"],
-        "tags": ["eeg", "emotion", "affective-computing", "timeseries", *(["synthetic"] if stage.synthetic else [])],
-        "configs": [
-            {
-                "config_name": recipe.name,
-                "default": True,
-                "data_files": [{"split": split, "path": path} for split, path in files.items()],
-            }
-        ],
-    }
-    template = resources.files("dataset_builder").joinpath("templates/corpus.md.jinja").read_text(encoding="utf-8")
-    return Template(template, undefined=StrictUndefined, keep_trailing_newline=True).render(
-        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip(),
-        title=header["pretty_name"],
-        synthetic=stage.synthetic,
-        codec=recipe.codec.name,
-        n_values=stage.facts["values_per_code"],
-        splits=splits,
-        info=info,
-    )
+def _count_dropped(facts: list[SubjectFacts], unused: int, outside: int) -> dict[str, int]:
+    dropped: Counter[str] = Counter()
+    for person in facts:
+        dropped.update(person.left_out if person.state == "used" else [person.reason])
+    if unused:
+        dropped["trial without a label or outside the protocol"] = unused
+    if outside:
+        dropped["subject outside the split's ranges"] = outside
+    return dict(dropped)

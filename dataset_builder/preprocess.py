@@ -1,219 +1,222 @@
-"""From raw channels to 30-s windows at 250 Hz as FACED has them, and how good the signal is.
+"""A recording -> trials at 250 Hz, in the order of steps that FACED's authors describe.
 
-FACED's own order is band-pass, interpolation, independent components against eye movements, average reference (Chen et
-al. 2023, Sci Data 10:740). Interpolation and components are left out here: both need a person to look at the result.
+Resample, band-pass, interpolate bad channels, take out eye movements with independent components, average reference,
+keep the last 30 s (Chen et al. 2023, Sci Data 10:740). Where the released code could not do what the paper says, the
+paper is followed: filters run over a margin around each trial instead of the cut trial, and bad channels are replaced.
 """
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
+import mne
 import numpy as np
-from mne.filter import filter_data, resample
-from scipy.signal import butter, sosfiltfilt, welch
+from pydantic import Field, model_validator
+from tqdm import tqdm
 
-from dataset_builder.bands import trial_de
-from dataset_builder.codecs.band_power import REGIONS
+from dataset_builder.artifacts import make_info
 from dataset_builder.errors import InputError
-from dataset_builder.types import SCALP_CHANNELS, Recording
+from dataset_builder.filters import (
+    FADE_S,
+    MIN_SFREQ_HZ,
+    PASS_BAND_HZ,
+    TARGET_SFREQ_HZ,
+    TRANSITION_HZ,
+    check_rate,
+    filter_signal,
+)
+from dataset_builder.recipe import StrictModel
+from dataset_builder.repairs import Repairs
 
-TARGET_SFREQ_HZ = 250.0
-
-#: Pass band of FACED's processed data, Hz.
-PASS_BAND_HZ = (0.05, 47.0)
-
-#: Gamma reaches to 47 Hz and the low-pass needs room above it.
-MIN_SFREQ_HZ = 100.0
-
-#: A channel's second counts as flat below and as noisy above this SD in 1-47 Hz, µV. In FACED's released features (99
-#: subjects, eye artifacts removed) no second is below 1 µV, 99 % are below 35 µV, and 0.6 % are above 75 µV, nearly all
-#: of them in 27 damaged trials of five subjects.
-FLAT_SD_UV = 0.5
-NOISY_SD_UV = 75.0
-
-#: A channel is marked when more than this share of its seconds is flat or noisy.
-MARKED_SHARE = 0.25
+#: Times within this of the ends of a recording count as the ends.
+_ROUNDING_S = 1e-6
 
 
-@dataclass(frozen=True)
-class Quality:
-    """How much of a recording can be used, judged by amplitude in 1-47 Hz alone.
+class PreprocessingConfig(StrictModel):
+    """How a continuous recording becomes trials; every step can be switched off.
 
-    Slow drifts, bridged electrodes, swapped channels and eye movements of ordinary size are not found this way.
+    The steps and their defaults are those that FACED's authors describe (Chen et al. 2023, Sci Data 10:740).
 
     Parameters
     ----------
-    n_windows : int
-    n_channels : int
-        Of the recording, mastoids included.
-    usable_fraction : float
-        Share of seconds times channels that are neither flat nor noisy, 0 to 1.
-    window_fractions : tuple of float, length n_windows
-        The same share per window.
-    flat_channels, noisy_channels : tuple of str
-        Channels with more than `MARKED_SHARE` of their seconds flat or noisy.
-    missing_channels : tuple of str
-        Of the 30 scalp channels that models are trained on, those which the recording lacks.
-    missing_regions : tuple of str
-        Scalp regions without any channel that is present and unmarked.
-    """
-
-    n_windows: int
-    n_channels: int
-    usable_fraction: float
-    window_fractions: tuple[float, ...]
-    flat_channels: tuple[str, ...]
-    noisy_channels: tuple[str, ...]
-    missing_channels: tuple[str, ...]
-    missing_regions: tuple[str, ...]
-
-
-def assess_quality(recording: Recording) -> Quality:
-    """Judge the signal of a recording, from its waveforms or its band features.
-
-    Parameters
-    ----------
-    recording : Recording
-
-    Returns
-    -------
-    Quality
-
-    Raises
-    ------
-    InputError
-        If the recording holds no window, or neither waveforms nor band features.
-    """
-    if not len(recording):
-        raise InputError(f"{recording.subject}: holds no window")
-    sd_uv = np.stack([_second_sd(trial_de(trial)) for trial in recording])
-    flat, noisy = sd_uv < FLAT_SD_UV, ~(sd_uv <= NOISY_SD_UV)
-    usable = ~(flat | noisy)
-    flat_channels = _marked(recording, flat)
-    noisy_channels = _marked(recording, noisy)
-    good = set(recording.channels) - set(flat_channels) - set(noisy_channels)
-    return Quality(
-        n_windows=len(recording),
-        n_channels=len(recording.channels),
-        usable_fraction=float(usable.mean()),
-        window_fractions=tuple(usable.mean(axis=(1, 2)).tolist()),
-        flat_channels=flat_channels,
-        noisy_channels=noisy_channels,
-        missing_channels=tuple(name for name in SCALP_CHANNELS if name not in recording.channels),
-        missing_regions=tuple(region for region, names in REGIONS.items() if not good & set(names)),
-    )
-
-
-def filter_signal(signal: np.ndarray, sfreq_hz: float) -> np.ndarray:
-    """Band-pass to FACED's 0.05-47 Hz and resample to 250 Hz, without phase shift.
-
-    The high-pass is a second-order Butterworth run both ways (a linear-phase filter for 0.05 Hz would be longer than
-    short recordings), the low-pass MNE's windowed FIR with a 2-Hz transition, so that line noise at 50 Hz is gone.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_channels, n_times), float64, any unit
     sfreq_hz : float
+        Sampling frequency after resampling.
+    l_freq_hz, h_freq_hz : float or None
+        Pass band; None leaves that side open.
+    bad_channels : {"interpolate", "keep"}
+        Whether channels that are flat or far larger than the others in a trial are replaced by spherical splines
+        (`artifacts.find_bad_channels`).
+    ica : {"trial", "recording", "none"}
+        On what independent components are fitted to take out eye movements, with Fp1 and Fp2 (Fpz where both
+        are missing) as proxies for EOG: on each trial as FACED did, or once on all trials of a recording.
+    reference : {"average", "keep"}
+        Whether the mean over all channels with a signal, mastoids included, is subtracted.
+    trial_s : float
+        The last so many seconds of each stimulus are kept.
+    """
+
+    sfreq_hz: float = Field(default=TARGET_SFREQ_HZ, ge=MIN_SFREQ_HZ, le=1000.0)
+    l_freq_hz: float | None = Field(default=PASS_BAND_HZ[0], gt=0)
+    h_freq_hz: float | None = Field(default=PASS_BAND_HZ[1], gt=0)
+    bad_channels: Literal["interpolate", "keep"] = "interpolate"
+    ica: Literal["trial", "recording", "none"] = "trial"
+    reference: Literal["average", "keep"] = "average"
+    trial_s: float = Field(default=30.0, ge=1.0, le=600.0)
+
+    @model_validator(mode="after")
+    def _check_pass_band(self) -> "PreprocessingConfig":
+        low, high = self.l_freq_hz or 0.0, self.h_freq_hz
+        if high is not None and not low < high <= self.sfreq_hz / 2 - TRANSITION_HZ:
+            top = self.sfreq_hz / 2 - TRANSITION_HZ
+            raise ValueError(f"h_freq_hz is {high:g}; accepted: above l_freq_hz and at most {top:g} (sfreq_hz / 2 - 2)")
+        return self
+
+
+def preprocess_recording(
+    raw: mne.io.BaseRaw,
+    ends_s: Sequence[float],
+    config: PreprocessingConfig,
+    show: str = "",
+    scale: float = 1.0,
+) -> tuple[np.ndarray, list[str]]:
+    """Cut trials out of a continuous recording and clean them.
+
+    Only the pieces around the trials are read, so that `raw` need not fit into memory.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        Channels with 10-10 names, ``A1`` and ``A2`` among them where recorded, in volts; all are used in their order.
+    ends_s : sequence of float
+        End of each stimulus in seconds after the first sample.
+    config : PreprocessingConfig
+    show : str
+        Title of a progress bar; none if empty.
+    scale : float
+        Factor that makes volts of what `raw` returns: 1e-6 for files whose microvolts are not marked as such.
 
     Returns
     -------
-    ndarray of shape (n_channels, n_times * 250 / sfreq_hz), float32, the same unit
+    trials_uv : ndarray of shape (n_trials, n_channels, trial_s * sfreq_hz), float32, µV
+        In the order of `ends_s`. A flat channel that is not replaced is all zero.
+    notes : list of str
+        What was repaired, in counts.
 
     Raises
     ------
     InputError
-        If the signal is sampled too slowly for gamma.
+        If a trial does not lie within the recording, the recording is sampled too slowly or has values that are not
+        finite, a channel has no standard place, or no trial is given.
+    DependencyError
+        If `ica` is wanted and scikit-learn is not installed.
     """
-    low_hz, high_hz = PASS_BAND_HZ
-    if sfreq_hz < MIN_SFREQ_HZ:
-        raise InputError(f"recording: sampled at {sfreq_hz:g} Hz, at least {MIN_SFREQ_HZ:g} Hz is needed")
-    sos = butter(2, low_hz, btype="highpass", fs=sfreq_hz, output="sos")
-    filtered = []
-    for channel in signal:  # one by one: a whole session would need several times its memory
-        # Mirrored at its ends: SciPy's default turns it upside down as well, a step that takes seconds to fade.
-        padding = min(len(channel) - 1, round(20 * sfreq_hz))
-        steady = sosfiltfilt(sos, channel - channel.mean(), padtype="even", padlen=padding)
-        band = filter_data(steady, sfreq_hz, None, high_hz, h_trans_bandwidth=2.0, verbose="ERROR")
-        same = sfreq_hz == TARGET_SFREQ_HZ
-        filtered.append(band if same else resample(band, TARGET_SFREQ_HZ, sfreq_hz, verbose="ERROR"))
-    return np.asarray(filtered, dtype=np.float32)
+    info = _check_request(raw, ends_s, config)
+    names = [f"trial {index + 1}" for index in range(len(ends_s))]
+    read = (_read_trial(raw, end_s, config, name) * scale for end_s, name in zip(ends_s, names, strict=True))
+    return _clean(read, len(names), info, config, show)
 
 
-def reference_to_average(signal: np.ndarray) -> np.ndarray:
-    """Subtract the mean over channels (second to last axis) at every sample."""
-    return signal - signal.mean(axis=-2, keepdims=True)
-
-
-def cut_windows(signal: np.ndarray, sfreq_hz: float, window_s: float) -> np.ndarray:
-    """Cut a recording into consecutive windows; a remainder at the end is dropped.
+def preprocess_pieces(
+    pieces: Iterable[mne.io.BaseRaw],
+    n_pieces: int,
+    channels: Sequence[str],
+    config: PreprocessingConfig,
+    show: str = "",
+    scale: float = 1.0,
+) -> tuple[np.ndarray, list[str]]:
+    """Clean stimuli that were released one by one; the last `config.trial_s` of each are kept.
 
     Parameters
     ----------
-    signal : ndarray of shape (n_channels, n_times)
-    sfreq_hz, window_s : float
-        In Hz and seconds.
+    pieces : iterable of mne.io.BaseRaw
+        Made one after the other; each is one stimulus of the same recording.
+    n_pieces : int
+    channels : sequence of str
+        10-10 names of the channels of every piece.
+    config, show, scale
+        As in `preprocess_recording`.
 
     Returns
     -------
-    ndarray of shape (n_windows, n_channels, window_s * sfreq_hz)
+    tuple of (ndarray, list of str)
+        As `preprocess_recording` returns them.
 
     Raises
     ------
     InputError
-        If the signal is shorter than one window.
+        As `preprocess_recording` does.
     """
-    length = round(window_s * sfreq_hz)
-    n_windows = signal.shape[1] // length if length else 0
-    if n_windows < 1:
-        found = f"{signal.shape[1] / sfreq_hz:.1f} s long"
-        raise InputError(f"recording: {found}, at least one window of {window_s:g} s is needed")
-    cut = signal[:, : n_windows * length].reshape(len(signal), n_windows, length)
-    return np.ascontiguousarray(cut.swapaxes(0, 1))
+
+    def read() -> Iterator[np.ndarray]:
+        for index, piece in enumerate(pieces):
+            end_s = piece.n_times / float(piece.info["sfreq"])
+            _check_request(piece, [end_s], config)
+            yield _read_trial(piece, end_s, config, f"trial {index + 1}") * scale
+
+    return _clean(read(), n_pieces, _describe_channels(channels, config.sfreq_hz), config, show)
 
 
-def find_line_noise(signal: np.ndarray, sfreq_hz: float, line_hz: float) -> np.ndarray:
-    """Tell which channels carry mains hum: power at `line_hz` more than ten times that beside it.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_channels, n_times)
-        Before filtering.
-    sfreq_hz, line_hz : float
-        In Hz; the mains are 50 or 60 Hz.
-
-    Returns
-    -------
-    ndarray of shape (n_channels,), bool
-        All False when the sampling frequency is too low to tell.
-    """
-    if sfreq_hz < 2 * (line_hz + 5):
-        return np.zeros(len(signal), dtype=bool)
-    frequencies, power = welch(signal, sfreq_hz, nperseg=min(signal.shape[1], round(2 * sfreq_hz)))
-    distance = np.abs(frequencies - line_hz)
-    at_line = power[:, distance <= 1].max(axis=1)
-    beside = np.median(power[:, (distance > 2) & (distance <= 5)], axis=1)
-    return np.asarray(at_line > 10 * beside)
+def _clean(
+    read: Iterable[np.ndarray], n_trials: int, info: mne.Info, config: PreprocessingConfig, show: str
+) -> tuple[np.ndarray, list[str]]:
+    """Repair filtered trials, which are read one after the other, and refer them to their average."""
+    repairs = Repairs(info, n_trials)
+    trials = np.empty((n_trials, len(info["ch_names"]), round(config.trial_s * config.sfreq_hz)))
+    bar = tqdm(read, desc=show, total=n_trials, unit="trial", disable=None if show else True, leave=False)
+    for index, trial in enumerate(bar):
+        trials[index] = repairs.repair_channels(index, trial, interpolate=config.bad_channels == "interpolate")
+        if config.ica == "trial":
+            trials[index] = repairs.remove_eyes([index], trials[[index]])[0]
+    if config.ica == "recording":
+        trials = repairs.remove_eyes(range(n_trials), trials)
+    if config.reference == "average":
+        repairs.reference(trials)
+    return trials.astype(np.float32), repairs.tell()
 
 
-def find_clipped(signal: np.ndarray) -> np.ndarray:
-    """Tell which channels stand at their own highest or lowest value for more than 1 % of the time.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_channels, n_times)
-        Before filtering.
-
-    Returns
-    -------
-    ndarray of shape (n_channels,), bool
-    """
-    ends = (signal == signal.max(axis=1, keepdims=True)) | (signal == signal.min(axis=1, keepdims=True))
-    return np.asarray(ends.mean(axis=1) > 0.01)
-
-
-def _second_sd(de: np.ndarray) -> np.ndarray:
-    """Return the SD in 1-47 Hz, µV, from DE of shape (n_channels, n_seconds, 5): the bands' variances add up."""
-    return np.sqrt(np.exp(2 * de.astype(np.float64) - np.log(2 * np.pi * np.e)).sum(axis=-1))
+def _check_request(raw: mne.io.BaseRaw, ends_s: Sequence[float], config: PreprocessingConfig) -> mne.Info:
+    """Refuse what cannot be cut; return MNE's description of the trials."""
+    sfreq_hz = float(raw.info["sfreq"])
+    check_rate(sfreq_hz, config.h_freq_hz)
+    if not len(ends_s):
+        raise InputError("recording: no trial is given, at least one is needed")
+    length_s = raw.n_times / sfreq_hz
+    for index, end_s in enumerate(ends_s):
+        start_s = end_s - config.trial_s
+        if not (start_s >= -_ROUNDING_S and end_s <= length_s + _ROUNDING_S):
+            raise InputError(
+                f"trial {index + 1}: the {config.trial_s:g} s before its end last from {start_s:.2f} to {end_s:.2f} s, "
+                f"but the recording from 0 to {length_s:.2f} s"
+            )
+    return _describe_channels(raw.ch_names, config.sfreq_hz)
 
 
-def _marked(recording: Recording, bad: np.ndarray) -> tuple[str, ...]:
-    share = bad.mean(axis=(0, 2))
-    return tuple(name for name, value in zip(recording.channels, share, strict=True) if value > MARKED_SHARE)
+def _describe_channels(channels: Sequence[str], sfreq_hz: float) -> mne.Info:
+    try:
+        return make_info(channels, sfreq_hz)
+    except ValueError:
+        raise InputError("recording: holds channels without a 10-10 name") from None
+
+
+def _read_trial(raw: mne.io.BaseRaw, end_s: float, config: PreprocessingConfig, name: str) -> np.ndarray:
+    """Read one trial with a margin, filter it and cut the margin off: (n_channels, n_times), float64, µV."""
+    sfreq_hz = float(raw.info["sfreq"])
+    start = max(0, round((end_s - config.trial_s - FADE_S) * sfreq_hz))
+    stop = min(raw.n_times, round((end_s + FADE_S) * sfreq_hz))
+    piece_uv = _load(raw, start, stop, name) * 1e6
+    if not np.isfinite(piece_uv).all():
+        bad = np.count_nonzero(~np.isfinite(piece_uv))
+        raise InputError(f"{name}: holds {bad} values that are not finite numbers, within {FADE_S:g} s of it")
+    filtered = filter_signal(piece_uv, sfreq_hz, (config.l_freq_hz, config.h_freq_hz), config.sfreq_hz)
+    n_times = round(config.trial_s * config.sfreq_hz)
+    end = min(filtered.shape[1], round((end_s - start / sfreq_hz) * config.sfreq_hz))
+    return filtered[:, max(0, end - n_times) : max(end, n_times)].astype(np.float64)
+
+
+def _load(raw: mne.io.BaseRaw, start: int, stop: int, name: str) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return np.asarray(raw.get_data(start=start, stop=stop, verbose="ERROR"))
+        except Exception as error:  # a damaged file raises nearly anything, and the message can hold its path
+            raise InputError(f"{name}: its samples cannot be read ({type(error).__name__})") from None

@@ -30,6 +30,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="write band features, or not, which needs --signals all",
     )
     parser.add_argument(
+        "--raw",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the first N subjects get continuous recordings (BDF) with short films, 23 to 92 MB each "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--effect",
         type=float,
         default=1.0,

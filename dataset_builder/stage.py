@@ -4,6 +4,7 @@ A stage writes into ``<out>.partial`` beside its target and swaps the folder in 
 that dies leaves only the ``.partial`` folder, which no later stage accepts.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builder.environment import describe_code, describe_hardware, list_package_versions, read_own_version
-from dataset_builder.errors import CopilotError, InputError
+from dataset_builder.errors import CopilotError, InputError, ResourceError
 from dataset_builder.manifest import (
     MANIFEST,
     Artifact,
@@ -42,10 +43,13 @@ class Stage:
         Where to write: the ``.partial`` folder.
     resumed : bool
         True when an interrupted run with the same key left work in `folder`.
+    inputs : list of Artifact
+        The raw files that were read. A stage that hashes them while it reads adds them here.
     """
 
     folder: Path
     resumed: bool = False
+    inputs: list[Artifact] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
@@ -63,6 +67,7 @@ def open_stage(
     *,
     parents: Sequence[str | Path] = (),
     inputs: Sequence[Artifact] = (),
+    fingerprint: str = "",
     seed: int | None = None,
 ) -> Iterator[Stage]:
     """Run a stage atomically: everything in its folder appears at once, manifest included, or nothing does.
@@ -79,6 +84,9 @@ def open_stage(
         Folders of finished stages that are read.
     inputs : sequence of Artifact
         Raw files that are read.
+    fingerprint : str
+        What else must be equal for the result to be the same, for example `fingerprint_files` of inputs that are too
+        large to be hashed before the work.
     seed : int, optional
         The recipe's seed.
 
@@ -95,16 +103,27 @@ def open_stage(
     """
     out = Path(out)
     _refuse_foreign(out)
-    key = stage_key(name, recipe, parents=parents, inputs=inputs)
+    key = stage_key(name, recipe, parents=parents, inputs=inputs, fingerprint=fingerprint)
     partial = out.with_name(out.name + ".partial")
-    resumed = _prepare_partial(partial, key)
-    stage = Stage(folder=partial, resumed=resumed, synthetic=any(read_manifest(p).synthetic for p in parents))
+    try:
+        resumed = _prepare_partial(partial, key)
+    except OSError as error:
+        raise InputError(f"{out.name}: cannot be written here ({error.strerror})") from None
+    synthetic = any(read_manifest(path).synthetic for path in parents)
+    stage = Stage(folder=partial, resumed=resumed, inputs=list(inputs), synthetic=synthetic)
     started, clock = datetime.now(UTC), time.monotonic()
     try:
         yield stage
-    except CopilotError:  # the input or the result is at fault: going on later would not help
-        shutil.rmtree(partial, ignore_errors=True)
+    except CopilotError as error:
+        if not error.resumable:  # the input or the result is at fault: going on later would not help
+            shutil.rmtree(partial, ignore_errors=True)
         raise
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise ResourceError(
+            f"{out.name}: the disk is full ({error.strerror}); what is done is kept, make room and run again"
+        ) from None
     for scratch in (*stage.scratch, _KEY_FILE):
         _remove(partial / scratch)
     stage.manifest = Manifest(
@@ -112,7 +131,7 @@ def open_stage(
         key=key,
         synthetic=stage.synthetic,
         recipe=recipe.model_dump(mode="json"),
-        inputs=list(inputs),
+        inputs=stage.inputs,
         parents=[describe_parent(path, out) for path in parents],
         outputs=[describe_file(path, partial) for path in sorted(partial.rglob("*")) if path.is_file()],
         dropped=stage.dropped,
@@ -137,6 +156,7 @@ def find_finished(
     *,
     parents: Sequence[str | Path] = (),
     inputs: Sequence[Artifact] = (),
+    fingerprint: str = "",
 ) -> Manifest | None:
     """Return the manifest in `out` if it is this very stage: same recipe, parents and inputs, outputs unchanged.
 
@@ -146,14 +166,19 @@ def find_finished(
     if not (out / MANIFEST).is_file():
         return None
     manifest = read_manifest(out)
-    if manifest.key != stage_key(name, recipe, parents=parents, inputs=inputs):
+    if manifest.key != stage_key(name, recipe, parents=parents, inputs=inputs, fingerprint=fingerprint):
         return None
     intact = all((out / f.name).is_file() and hash_file(out / f.name) == f.sha256 for f in manifest.outputs)
     return manifest if intact else None
 
 
 def stage_key(
-    name: str, recipe: StrictModel, *, parents: Sequence[str | Path] = (), inputs: Sequence[Artifact] = ()
+    name: str,
+    recipe: StrictModel,
+    *,
+    parents: Sequence[str | Path] = (),
+    inputs: Sequence[Artifact] = (),
+    fingerprint: str = "",
 ) -> str:
     """Return the digest that says "same stage, same recipe, same inputs, same version of ours"."""
     text = json.dumps(
@@ -163,13 +188,26 @@ def stage_key(
             recipe.model_dump(mode="json"),
             [_outputs_digest(read_manifest(path)) for path in parents],
             [item.model_dump() for item in inputs],
+            fingerprint,
         ],
         sort_keys=True,
     )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def fingerprint_files(paths: Sequence[Path], root: Path) -> str:
+    """Return a digest of names, sizes and times of files: it changes whenever one of them is written or replaced.
+
+    Gigabytes would take as long to hash as to work on. The work itself hashes what it reads (`Stage.inputs`).
+    """
+    facts = [[path.relative_to(root).as_posix(), *_times(path)] for path in sorted(paths)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
 _KEY_FILE = ".key"
+
+#: What the system says when nothing more can be written: full disk, full quota, largest file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -191,6 +229,11 @@ def _prepare_partial(partial: Path, key: str) -> bool:
     partial.mkdir(parents=True)
     write_text(marker, key)
     return False
+
+
+def _times(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _swap_in(partial: Path, out: Path) -> None:

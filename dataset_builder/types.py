@@ -77,6 +77,13 @@ class Recording:
         Stimulus number, 1-based; None where no stimulus is known.
     emotions : tuple of (str or None), length n_trials
         Intended emotion of the clip, one of `EMOTIONS`.
+    psd : ndarray of shape (n_trials, n_channels, n_seconds, 5), float32, no unit, or None
+        Relative band power as FACED releases it, see `dataset_builder.bands.compute_psd`.
+    ranks : tuple of (int or None), length n_trials, or empty
+        1-based place of each trial in the order of presentation; empty or None where unknown. Causal and calibrated
+        scaling need it.
+    facial : tuple of dict of str to float, length n_trials, or empty
+        Facial features that the user's own file states for each trial, such as action units; never made up.
     ratings : ndarray of shape (n_trials, 12), float32, or None
         Self-ratings in the order of `RATINGS`, 0 to 7.
     age, sex, cohort, device_sfreq_hz
@@ -85,6 +92,8 @@ class Recording:
         True for made-up data; carried into every artifact.
     notes : tuple of str
         What the reader found worth telling (repairs, missing channels), without identifiers.
+    left_out : dict of str to int
+        Trials that are not here, counted by reason.
     """
 
     subject: str
@@ -94,6 +103,9 @@ class Recording:
     signal_uv: np.ndarray | None = None
     sfreq_hz: float | None = None
     de: np.ndarray | None = None
+    psd: np.ndarray | None = None
+    ranks: tuple[int | None, ...] = ()
+    facial: tuple[dict[str, float], ...] = ()
     ratings: np.ndarray | None = None
     age: int | None = None
     sex: str | None = None
@@ -101,6 +113,7 @@ class Recording:
     device_sfreq_hz: float | None = None
     synthetic: bool = False
     notes: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clips)

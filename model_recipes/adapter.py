@@ -13,10 +13,11 @@ from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig
 
-from dataset_builder.corpus import load_split
+from dataset_builder.alphabets import check_alphabet
+from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import RecipeError, StageError
 from dataset_builder.manifest import Manifest, read_manifest, write_text
-from dataset_builder.prompts import ANSWER_PREFIX
+from dataset_builder.prompts import load_style
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import derive_seed
 from dataset_builder.stage import Stage, find_finished, open_stage
@@ -129,6 +130,8 @@ def train_adapter(
     ------
     RecipeError
         If `trainer` holds a key that TRL does not know or that this stage sets itself.
+    InputError
+        If the tokenizer splits or merges symbols of the corpus's codes.
     StageError
         If a conversation is too long, or other tokens than the answer's would be trained.
     """
@@ -140,13 +143,15 @@ def train_adapter(
     with open_stage("adapter", out_dir, recipe, **known, seed=recipe.seed) as stage:
         where = pick_device(device)
         model, tokenizer = load_model(model_dir, where)
+        check_alphabet(load_codec(corpus_dir), tokenizer)
         name = str(read_base_facts(model_dir).get("name", Path(model_dir).name))
         model.config._name_or_path = name  # PEFT writes it into the adapter's config; the folder would be a local path
         trained = tokenize_rows(rows, tokenizer, recipe.max_length)
         validated = _read_validation(recipe, corpus_dir, tokenizer)
         with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trainer = _make_trainer(recipe, model, tokenizer, trained, validated, stage, where.type)
+            prefix = load_style(corpus_dir).answer_prefix
+            trainer = _make_trainer(recipe, model, tokenizer, trained, validated, stage, where.type, prefix)
             before = trainer.evaluate() if validated else {}
             checkpoints = sorted((stage.folder / "checkpoints").glob("checkpoint-*"))
             trainer.train(resume_from_checkpoint=bool(checkpoints))
@@ -232,6 +237,7 @@ def _make_trainer(
     validated: Dataset | None,
     stage: Stage,
     device: str,
+    answer_prefix: str,
 ) -> AnswerTrainer:
     seed = derive_seed(recipe.seed, "adapter")
     precision = pick_precision(recipe.precision, pick_device(device))
@@ -278,7 +284,7 @@ def _make_trainer(
         eval_dataset=validated,
         processing_class=tokenizer,
         label_weight=recipe.label_weight,
-        n_prefix=len(tokenizer.encode(ANSWER_PREFIX)),
+        n_prefix=len(tokenizer.encode(answer_prefix)),
     )
 
 

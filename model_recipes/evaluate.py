@@ -22,6 +22,7 @@ from pydantic import Field
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Manifest, Metric, describe_file, read_manifest, write_bytes
+from dataset_builder.prompts import Style, load_style
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
 from dataset_builder.stage import Stage, find_finished, open_stage
@@ -91,12 +92,14 @@ def evaluate_models(
     Raises
     ------
     InputError
-        If a model cannot be read, was trained on clips that are to be called unseen, or there is no row.
+        If a model cannot be read, was trained with other prompts or on clips that are to be called unseen, or there is
+        no row.
     """
     paths = [Path(path) for path in model_paths]
     parents, inputs = [corpus_dir, *_list_parents(paths)], [describe_file(p, p.parent) for p in paths if p.is_file()]
     if finished := find_finished("evaluate", out_dir, recipe, parents=parents, inputs=inputs):
         return finished
+    check_prompts(paths, load_style(corpus_dir))
     notes = [check_training(path, corpus_dir, recipe.held_out_fold) for path in paths]
     split, rows = choose_rows(recipe, corpus_dir)
     with open_stage("evaluate", out_dir, recipe, parents=parents, inputs=inputs, seed=recipe.seed) as stage:
@@ -144,6 +147,20 @@ def measure_protocols(
     return metrics
 
 
+def check_prompts(paths: Sequence[Path], style: Style) -> None:
+    """Refuse a GGUF file that says it was trained with prompts of another style or language than the corpus has.
+
+    Raises
+    ------
+    InputError
+    """
+    wanted = f"{style.config.style} ({style.config.language})"
+    for path in (path for path in paths if path.is_file()):
+        prompt = read_copilot_gguf(path).prompt
+        if (found := f"{prompt.style} ({prompt.language})") != wanted:
+            raise InputError(f"{path.name}: was trained with prompts {found}; the corpus has {wanted}")
+
+
 def name_readers(paths: Sequence[Path]) -> list[str]:
     """Return a name per model: ``language model``, and a GGUF file's type; with its folder where two would be equal."""
     kinds = [f"language model {read_copilot_gguf(p).file_type}" if p.is_file() else "language model" for p in paths]
@@ -188,7 +205,8 @@ def _list_readers(
     """Return how to open each reader; only one is in memory at a time."""
     probes: list[OpenReader] = [partial(_open_probe, target, recipe, corpus_dir) for target in recipe.probes]
     names = zip(paths, name_readers(paths), strict=True)
-    return probes + [partial(_open_model, path, name, n_threads) for path, name in names]
+    style = load_style(corpus_dir)
+    return probes + [partial(_open_model, path, name, style, n_threads) for path, name in names]
 
 
 def _measure_reader(
@@ -208,12 +226,12 @@ def _open_probe(target: str, recipe: EvaluateRecipe, corpus_dir: str | Path) -> 
 
 
 @contextmanager
-def _open_model(path: Path, name: str, n_threads: int | None) -> Iterator[Reader]:
+def _open_model(path: Path, name: str, style: Style, n_threads: int | None) -> Iterator[Reader]:
     if path.is_dir():
-        yield HFReader(path, name=name)
+        yield HFReader(path, style=style, name=name)
         return
     with Engine(path, n_threads=n_threads) as engine:
-        yield GgufReader(engine, name=name)
+        yield GgufReader(engine, style, name)
 
 
 def _write_answers(stage: Stage, reader: str, rows: Sequence[dict[str, Any]], scores: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from dataset_builder.corpus import load_codec
 from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import MANIFEST, Manifest, Metric, hash_file, read_manifest
+from dataset_builder.prompts import load_style
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import find_finished, open_stage
 from model_recipes.checkpoint import quiet_transformers
@@ -132,7 +133,7 @@ def describe_general(
         "version": recipe.version,
         "size_label": f"{model.n_parameters / 1e6:.0f}M",
         "description": recipe.description,
-        "languages": ["en"],
+        "languages": [load_style(corpus_dir).config.language],
         "tags": ["eeg", "emotion", "research-only"],
         "dataset.count": 1,
         "dataset.0.name": _name_corpus(read_manifest(corpus_dir)),
@@ -165,7 +166,16 @@ def _describe_copilot(
         facts["held_out_fold"] = training.held_out_fold
     synthetic = corpus.synthetic or read_manifest(merged_dir).synthetic
     version = metadata.version("eeg-emotion-copilot")
-    return CopilotGguf(load_codec(corpus_dir), recipe.name, version, _name_corpus(corpus), synthetic, file_type, facts)
+    return CopilotGguf(
+        codec=load_codec(corpus_dir),
+        name=recipe.name,
+        version=version,
+        corpus=_name_corpus(corpus),
+        synthetic=synthetic,
+        file_type=file_type,
+        facts=facts,
+        prompt=load_style(corpus_dir).config,
+    )
 
 
 def _read_base(folder: str | Path) -> dict[str, Any]:

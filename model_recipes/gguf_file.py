@@ -12,6 +12,8 @@ from gguf import GGUFValueType, GGUFWriter
 
 from dataset_builder.codecs import Codec, dump_codec, load_codec_bytes
 from dataset_builder.errors import InputError
+from dataset_builder.prompts import PromptConfig
+from dataset_builder.recipe import validate
 from model_recipes.gguf_header import read_header
 
 #: Raised when the meaning of an ``eeg_copilot.*`` key changes.
@@ -43,6 +45,8 @@ class CopilotGguf:
         For example ``"Q8_0"``.
     facts : dict
         Counts and digests of the training, as written at export: ``trained_subjects``, ``held_out_fold`` ...
+    prompt : PromptConfig
+        The prompts that the model was trained with; files of older versions do not say and have the default.
     """
 
     codec: Codec
@@ -52,6 +56,7 @@ class CopilotGguf:
     synthetic: bool
     file_type: str
     facts: dict[str, Any]
+    prompt: PromptConfig = PromptConfig()
 
 
 def add_copilot_keys(writer: GGUFWriter, copilot: CopilotGguf) -> None:
@@ -63,6 +68,7 @@ def add_copilot_keys(writer: GGUFWriter, copilot: CopilotGguf) -> None:
     writer.add_bool("eeg_copilot.synthetic", copilot.synthetic)
     writer.add_string("eeg_copilot.file_type", copilot.file_type)
     writer.add_string("eeg_copilot.facts", json.dumps(copilot.facts, sort_keys=True))
+    writer.add_string("eeg_copilot.prompt", json.dumps(copilot.prompt.model_dump(mode="json"), sort_keys=True))
     writer.add_key_value("eeg_copilot.codec", dump_codec(copilot.codec), GGUFValueType.ARRAY)
 
 
@@ -82,12 +88,6 @@ def read_copilot_gguf(path: str | Path) -> CopilotGguf:
         raise InputError(f"{path.name}: eeg_copilot.format is {found}; this version reads {FORMAT}")
     if missing := sorted(_REQUIRED - keys.keys()):
         raise InputError(f"{path.name}: lacks {', '.join(missing)}; export it again with: eeg-copilot gguf")
-    try:
-        facts = json.loads(keys["eeg_copilot.facts"])
-    except ValueError:
-        raise InputError(
-            f"{path.name}: eeg_copilot.facts is not JSON; export it again with: eeg-copilot gguf"
-        ) from None
     return CopilotGguf(
         codec=load_codec_bytes(keys["eeg_copilot.codec"].tobytes()),
         name=keys["general.name"],
@@ -95,5 +95,17 @@ def read_copilot_gguf(path: str | Path) -> CopilotGguf:
         corpus=keys["eeg_copilot.corpus"],
         synthetic=keys["eeg_copilot.synthetic"],
         file_type=keys["eeg_copilot.file_type"],
-        facts=facts,
+        facts=_read_json(keys, "eeg_copilot.facts", path.name),
+        prompt=validate(PromptConfig, _read_json(keys, "eeg_copilot.prompt", path.name), f"{path.name}: prompt"),
     )
+
+
+def _read_json(keys: dict[str, Any], key: str, name: str) -> dict[str, Any]:
+    """Return the object that a key holds as JSON; an empty one if the key is not there."""
+    try:
+        value = json.loads(keys.get(key, "{}"))
+    except (TypeError, ValueError):  # TypeError: a damaged file may hold a number here
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: {key} is not JSON; export it again with: eeg-copilot gguf")
+    return value

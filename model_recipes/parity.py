@@ -9,7 +9,7 @@ import torch
 from dataset_builder.corpus import load_split
 from dataset_builder.errors import InputError, StageError
 from dataset_builder.manifest import Metric
-from dataset_builder.prompts import ANSWER_PREFIX
+from dataset_builder.prompts import Style, load_style
 from model_recipes.checkpoint import HARD_STRINGS
 from model_recipes.engine import Engine, Messages
 from model_recipes.readers import GgufReader, HFReader
@@ -35,6 +35,8 @@ class Reference:
         Greedy continuations.
     new_tokens : int
         Length of `texts`.
+    style : Style
+        How answers begin.
     """
 
     prompts: list[Messages]
@@ -43,11 +45,13 @@ class Reference:
     scores: np.ndarray
     texts: list[str]
     new_tokens: int
+    style: Style
 
 
 def make_reference(model_dir: str | Path, corpus_dir: str | Path, n_prompts: int, new_tokens: int = 24) -> Reference:
     """Let the Transformers model read prompts spread over the validation split (training split if that is empty)."""
-    reader = HFReader(model_dir, device="cpu")
+    style = load_style(corpus_dir)
+    reader = HFReader(model_dir, style=style, device="cpu")
     prompts, split = _pick_prompts(corpus_dir, n_prompts)
     texts = [reader.tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
     return Reference(
@@ -57,6 +61,7 @@ def make_reference(model_dir: str | Path, corpus_dir: str | Path, n_prompts: int
         scores=reader.score_prompts(prompts),
         texts=[_write_greedy(reader, text, new_tokens) for text in texts],
         new_tokens=new_tokens,
+        style=style,
     )
 
 
@@ -84,8 +89,9 @@ def measure_parity(path: Path, file_type: str, reference: Reference) -> list[Met
         texts = [*map(engine.render, reference.prompts), *HARD_STRINGS]
         if wrong := sum(engine.tokenize(t) != ids for t, ids in zip(texts, reference.token_ids, strict=True)):
             raise StageError(f"{path.name}: {wrong} of {len(texts)} texts become other tokens than in Transformers")
-        scores = GgufReader(engine, name=f"check {file_type}").score_prompts(reference.prompts)
-        greedy = [engine.generate(p, prefix=ANSWER_PREFIX, max_tokens=reference.new_tokens) for p in reference.prompts]
+        scores = GgufReader(engine, reference.style, f"check {file_type}").score_prompts(reference.prompts)
+        prefix, n_tokens = reference.style.answer_prefix, reference.new_tokens
+        greedy = [engine.generate(prompt, prefix=prefix, max_tokens=n_tokens) for prompt in reference.prompts]
     difference = float(np.abs(scores - reference.scores).max())
     if difference >= TOLERANCES.get(file_type, np.inf):
         accepted = f"accepted: {TOLERANCES[file_type]:g}"
@@ -109,9 +115,10 @@ def _pick_prompts(corpus_dir: str | Path, n_prompts: int) -> tuple[list[Messages
 
 @torch.inference_mode()
 def _write_greedy(reader: HFReader, text: str, new_tokens: int) -> str:
-    ids = reader.tokenizer(text + ANSWER_PREFIX, add_special_tokens=False, return_tensors="pt")
+    prefix = reader.style.answer_prefix
+    ids = reader.tokenizer(text + prefix, add_special_tokens=False, return_tensors="pt")
     out = reader.model.generate(**ids, max_new_tokens=new_tokens, do_sample=False)
-    return ANSWER_PREFIX + str(reader.tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
+    return prefix + str(reader.tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
 def _make_metric(name: str, value: float, file_type: str, reference: Reference) -> Metric:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from dataset_builder.errors import InputError
-from dataset_builder.prompts import ANSWER_PREFIX
+from dataset_builder.prompts import DEFAULT_STYLE, Style
 from dataset_builder.types import EMOTIONS
 from model_recipes.checkpoint import load_model
 from model_recipes.device import pick_device
@@ -46,6 +46,8 @@ class HFReader:
         Finished model folder.
     adapter_dir : str or Path, optional
         LoRA adapter to put on it.
+    style : Style
+        How its answers begin.
     name : str
     batch_size : int
     device : str
@@ -57,11 +59,13 @@ class HFReader:
         model_dir: str | Path,
         adapter_dir: str | Path | None = None,
         *,
+        style: Style = DEFAULT_STYLE,
         name: str = "language model",
         batch_size: int = 8,
         device: str = "auto",
     ) -> None:
         self.name = name
+        self.style = style
         self.batch_size = batch_size
         loaded, self.tokenizer = load_model(model_dir, pick_device(device))
         self.model: PreTrainedModel = loaded if adapter_dir is None else _put_adapter(loaded, adapter_dir)
@@ -72,7 +76,7 @@ class HFReader:
 
     def score_prompts(self, prompts: Sequence[list[dict[str, str]]]) -> np.ndarray:
         """Return nine probabilities per prompt (system and user turn), shape (n_prompts, 9)."""
-        tries = [make_label_trie(self.tokenizer, prompt) for prompt in prompts]
+        tries = [make_label_trie(self.tokenizer, prompt, self.style) for prompt in prompts]
         shared = _count_shared([trie.root for trie in tries])
         scores = np.empty((len(tries), len(EMOTIONS)))
         alike = sorted(range(len(tries)), key=lambda i: _likeness(tries[i]))
@@ -122,11 +126,14 @@ class GgufReader:
     Parameters
     ----------
     engine : Engine
+    style : Style
+        How its answers begin.
     name : str
     """
 
-    def __init__(self, engine: Engine, name: str = "language model") -> None:
+    def __init__(self, engine: Engine, style: Style = DEFAULT_STYLE, name: str = "language model") -> None:
         self.engine = engine
+        self.style = style
         self.name = name
 
     def score(self, rows: Sequence[Row]) -> np.ndarray:
@@ -137,15 +144,17 @@ class GgufReader:
         """Return nine probabilities per prompt (system and user turn), shape (n_prompts, 9)."""
         scores = []
         for prompt in tqdm(prompts, desc=self.name, unit="row", disable=None):
-            found = self.engine.score_labels(prompt, EMOTIONS, ANSWER_PREFIX)
+            found = self.engine.score_labels(prompt, EMOTIONS, self.style.answer_prefix)
             scores.append([found[emotion] for emotion in EMOTIONS])
         return np.array(scores)
 
 
-def make_label_trie(tokenizer: PreTrainedTokenizerBase, prompt: list[dict[str, str]]) -> LabelTrie:
+def make_label_trie(
+    tokenizer: PreTrainedTokenizerBase, prompt: list[dict[str, str]], style: Style = DEFAULT_STYLE
+) -> LabelTrie:
     """Return the trie of the nine emotions after a prompt, tokenised by Transformers."""
     text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-    answers = [f'{text}{ANSWER_PREFIX}{emotion}"' for emotion in EMOTIONS]
+    answers = [text + style.start_answer(emotion) for emotion in EMOTIONS]
     return build_trie(EMOTIONS, tokenizer(answers, add_special_tokens=False)["input_ids"])
 
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import read_manifest
-from dataset_builder.prompts import render_answer
+from dataset_builder.prompts import PromptFacts, load_style
 from dataset_builder.seeds import make_rng
 from dataset_builder.types import EMOTIONS
 
@@ -55,11 +55,12 @@ def render_unlabelled(
     emotions. So the text may be shown to a base model or during recovery, and whatever the model later knows of
     emotions it learned from the adapter's training rows.
     """
-    codec = load_codec(corpus_dir)
+    codec, style = load_codec(corpus_dir), load_style(corpus_dir)
     rng = make_rng(seed, "unlabelled", "emotion")
     texts = []
-    for prompt, code in zip(render_prompts(rows, tokenizer), rows["code"], strict=True):
+    for prompt, row in zip(render_prompts(rows, tokenizer), rows, strict=True):
         emotion = EMOTIONS[int(rng.integers(len(EMOTIONS)))]
-        answer = render_answer(emotion, codec.describe(codec.from_text(code)))
+        person = PromptFacts(age=row["age"], sex=row["sex"])
+        answer = style.render_answer(emotion, person, codec, codec.from_text(row["code"]))
         texts.append(f"{prompt}{answer}<|im_end|>\n")
     return texts

@@ -13,7 +13,7 @@ from dataset_builder.codecs import dump_codec
 from dataset_builder.codecs.band_power import BandPowerCodec, BandPowerConfig
 from dataset_builder.corpus import CODEC_FILE, SCHEMA
 from dataset_builder.manifest import write_bytes
-from dataset_builder.prompts import render_answer, render_prompt
+from dataset_builder.prompts import DEFAULT_STYLE, PromptConfig, PromptFacts, Style
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
 from dataset_builder.stage import open_stage
@@ -28,9 +28,10 @@ TINY_SHAPE = Shape(hidden=64, heads=4, kv_heads=2, head_dim=16, ffn=128, layers=
 
 
 class NoRecipe(StrictModel):
-    """The recipe of a factory's stage: nothing to choose but a seed."""
+    """The recipe of a factory's stage: hardly anything to choose."""
 
     seed: int = 0
+    prompt: PromptConfig = PromptConfig()
 
 
 def make_text() -> Text:
@@ -74,18 +75,24 @@ def make_recording(subject: str, n_clips: int = 9, seed: int = 0, effect: float 
     )
 
 
-def make_corpus(folder: Path, n_train: int = 4, n_clips: int = 9, seed: int = 0) -> Path:
+def fit_band_power(people: list[Recording]) -> BandPowerCodec:
+    """Return the default band-power codec, fitted on a few people."""
+    codec = BandPowerCodec(BandPowerConfig())
+    return codec.fit(codec.extract(person) for person in people)
+
+
+def make_corpus(folder: Path, n_train: int = 4, n_clips: int = 9, seed: int = 0, style: Style = DEFAULT_STYLE) -> Path:
     """Write a corpus of a few synthetic subjects; two for validation and two for test. Clip folds go round 0, 1, 2."""
     names = [f"sub{number:03d}" for number in range(n_train + 4)]
     people = [make_recording(name, n_clips, seed) for name in names]
-    codec = BandPowerCodec(BandPowerConfig()).fit(people[:n_train])
+    codec = fit_band_power(people[:n_train])
     splits = {"train": people[:n_train], "validation": people[n_train : n_train + 2], "test": people[n_train + 2 :]}
-    with open_stage("corpus", folder, NoRecipe(seed=seed), seed=seed) as stage:
+    with open_stage("corpus", folder, NoRecipe(seed=seed, prompt=style.config), seed=seed) as stage:
         stage.synthetic = True
         counts: dict[str, Any] = {}
         stage.facts["splits"] = counts
         for split, members in splits.items():
-            rows = [row for person in members for row in _make_rows(person, codec)]
+            rows = [row for person in members for row in _make_rows(person, codec, style)]
             (stage.folder / "data").mkdir(exist_ok=True)
             path = stage.folder / "data" / f"{split}-00000-of-00001.parquet"
             pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
@@ -109,19 +116,22 @@ def make_tiny_model(folder: Path, shape: Shape = TINY_SHAPE, seed: int = 0) -> P
     return folder
 
 
-def _make_rows(person: Recording, codec: BandPowerCodec) -> list[dict[str, Any]]:
+def _make_rows(person: Recording, codec: BandPowerCodec, style: Style = DEFAULT_STYLE) -> list[dict[str, Any]]:
     trials = list(person)
     return [
-        _make_row(person, codec, trial.clip, trial.emotion, code)
-        for trial, code in zip(trials, codec.encode(trials), strict=True)
+        _make_row(person, codec, style, trial.clip, trial.emotion, code)
+        for trial, code in zip(trials, codec.encode_recording(person), strict=True)
     ]
 
 
-def _make_row(person: Recording, codec: BandPowerCodec, clip: Any, emotion: Any, code: Any) -> dict[str, Any]:
-    answer = {"role": "assistant", "content": render_answer(emotion, codec.describe(code))}
+def _make_row(
+    person: Recording, codec: BandPowerCodec, style: Style, clip: Any, emotion: Any, code: Any
+) -> dict[str, Any]:
+    facts = PromptFacts(person.age, person.sex, None, person.device_sfreq_hz, person.channels)
+    answer = {"role": "assistant", "content": style.render_answer(emotion, facts, codec, code)}
     return {
         "row_id": f"factory-{person.subject}-clip{clip:02d}",
-        "messages": [*render_prompt(codec, code, person.age, person.sex), answer],
+        "messages": [*style.render_prompt(codec, code, facts), answer],
         "source": "factory",
         "synthetic": True,
         "subject": person.subject,
@@ -142,5 +152,5 @@ def _make_row(person: Recording, codec: BandPowerCodec, clip: Any, emotion: Any,
 
 def _corpus_words() -> list[str]:
     person = make_recording("sub000")
-    codec = BandPowerCodec(BandPowerConfig()).fit([person, make_recording("sub001")])
+    codec = fit_band_power([person, make_recording("sub001")])
     return [message["content"] for row in _make_rows(person, codec) for message in row["messages"]]

@@ -17,6 +17,9 @@ REGISTRIES = {
     "codecs": ("dataset_builder.codecs", "CODECS"),
     "sources": ("dataset_builder.sources", "SOURCES"),
     "bases": ("model_recipes.bases", "BASES"),
+    "prompt styles": ("dataset_builder.prompts", "STYLES"),
+    "row formats": ("dataset_builder.exports", "ROW_FORMATS"),
+    "protocols": ("dataset_builder.splits", "PROTOCOLS"),
     "record formats": ("copilot.record", "FORMATS"),
 }
 
@@ -99,9 +102,9 @@ def test_registered_names_are_documented(registry, readme):
 
 
 def test_make_targets_in_documents_exist():
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     for path in DOCUMENTS:
-        named = set(re.findall(r"`make (\w+)`|^\$? ?make (\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+        named = set(re.findall(r"`make ([\w-]+)`|^\$? ?make ([\w-]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
         assert {a or b for a, b in named} <= targets
 
 

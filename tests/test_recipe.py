@@ -30,11 +30,11 @@ def test_overrides_replace_one_key(recipe_file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("levels", "levelz"), r"levelz: unknown key; accepted: levels, name, space, windows"),
+        (GOOD.replace("levels", "levelz"), r"levelz: unknown key; accepted: feature, levels, name, normalization, sp"),
         (GOOD + "sede: 1\n", r"sede: unknown key; accepted: codec, name"),
         (GOOD.replace("8", "'8'"), r"levels: .*integer.*'8'"),
-        (GOOD.replace("8", "99"), r"levels: .*less than or equal to 10.*99"),
-        (GOOD.replace("band_power", "fourier"), r"codec: .*'band_power', 'wavelet'"),
+        (GOOD.replace("8", "99"), r"levels: .*less than or equal to 52.*99"),
+        (GOOD.replace("band_power", "fourier"), r"codec: .*'band_power', 'components'"),
         (GOOD + "seed: 1\nseed: 2\n", r"given twice: seed"),
         ("name: [", r"not valid YAML"),
         ("- 1", r"expected a mapping"),

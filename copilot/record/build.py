@@ -23,10 +23,11 @@ from copilot.record.types import (
     Turn,
     group_age,
 )
-from copilot.signal_figures import plot_band_topomaps, plot_traces
 from dataset_builder.bands import trial_de
 from dataset_builder.errors import InputError
-from dataset_builder.preprocess import Quality
+from dataset_builder.prompts import LIBRARY, needs_none
+from dataset_builder.quality import Quality
+from dataset_builder.signal_figures import plot_band_topomaps, plot_traces
 from dataset_builder.types import SCALP_CHANNELS, VALENCE, Recording, Trial
 
 
@@ -74,19 +75,39 @@ def build_record(
             window=explanation.window + 1,
             observation=explanation.observation,
         ),
-        suggestions=[
-            SuggestionLine(
-                id=item.id,
-                text=item.text,
-                source=item.source,
-                why=f"The cited library lists it for {answer.emotion}; selected by the model, not a prescription.",
-            )
-            for item in (explanation.suggestions if explanation else ())
-        ],
+        suggestions=list_suggestions(answer),
+        no_suggestions=explain_no_suggestions(answer),
         prompt=[Turn(**turn) for turn in (explanation.messages if explanation else [])],
         provenance=provenance,
         pictures=draw_pictures(recording.trial(explanation.window if explanation else 0), answer.quality),
     )
+
+
+def list_suggestions(answer: RecordingAnswer) -> list[SuggestionLine]:
+    """Return the options that the model selected, in the language in which it answers."""
+    explanation = answer.explanation
+    if explanation is None:
+        return []
+    why = f"The cited library lists it for {answer.emotion}; selected by the model, not a prescription."
+    return [
+        SuggestionLine(
+            id=item.id,
+            text=item.text[explanation.language],
+            source=item.source,
+            why=why,
+            reviewed=f"{item.review.by}, {item.review.date}" if item.review.state == "reviewed" else "",
+        )
+        for item in explanation.suggestions
+    ]
+
+
+def explain_no_suggestions(answer: RecordingAnswer) -> str:
+    """Return why a record holds no suggestion; empty when it holds one."""
+    if answer.emotion is None or answer.explanation is None:
+        return "None: no estimate was given."
+    if needs_none(answer.emotion):
+        return LIBRARY.no_suggestion["en"]
+    return "" if answer.explanation.suggestions else "None: the model selected none that fits."
 
 
 def describe_recording(recording: Recording, sha256: str | None = None) -> RecordingFacts:

@@ -46,7 +46,7 @@ def describe_model(model: CopilotGguf, path: Path) -> Provenance:
 
 def _describe_codec(codec: Codec) -> str:
     """Return the codec's name and options on one line: ``band_power (levels 10, space regions, windows 1)``."""
-    options = {key: value for key, value in codec.config.model_dump(mode="json").items() if key != "name"}
+    options = codec.config.model_dump(mode="json", exclude={"name"}) | {"normalization": codec.normalization}
     return f"{codec.name} ({', '.join(f'{key} {value}' for key, value in sorted(options.items()))})"
 
 

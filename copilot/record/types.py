@@ -167,12 +167,13 @@ class Assessment(StrictModel):
 
 
 class SuggestionLine(StrictModel):
-    """One option to discuss, from the cited library."""
+    """One option to discuss, from the cited library; `reviewed` says by which role and when, empty if by nobody yet."""
 
     id: str
     text: str
     source: Source
     why: str
+    reviewed: str = ""
     origin: Origin = "machine"
 
 
@@ -221,7 +222,10 @@ class Picture(StrictModel):
 
 
 class Record(StrictModel):
-    """An assisted record; see the field types. `created` is ISO 8601 in UTC."""
+    """An assisted record; see the field types.
+
+    `created` is ISO 8601 in UTC; `no_suggestions` says why the list of suggestions is empty.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     status: Literal["draft"] = "draft"
@@ -234,6 +238,7 @@ class Record(StrictModel):
     estimate: Estimate
     assessment: Assessment | None
     suggestions: list[SuggestionLine]
+    no_suggestions: str = ""
     prompt: list[Turn]
     provenance: Provenance
     limits: list[str] = Field(default_factory=lambda: list(LIMITS))

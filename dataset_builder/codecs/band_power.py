@@ -1,20 +1,23 @@
-"""Band power as digits: one token per value, scaled to the person.
+"""Band power as symbols: one token per value, scaled to the person.
 
 Every digit is one token in the Qwen2 and SmolLM2 tokenizers and never merges with its neighbours, so a code of N values
 costs N tokens and the model meets each value as a symbol of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
-from dataset_builder.bands import trial_de
-from dataset_builder.codecs.base import Codec
+from dataset_builder.codecs.base import Codec, Features
+from dataset_builder.codecs.fidelity import DB_PER_NAT, Comparison, PowerComparison
+from dataset_builder.codecs.normalize import Normalization, extract_ranks, fit_person_scale, scale_to_person
+from dataset_builder.codecs.power import CHINESE, extract_power
+from dataset_builder.codecs.symbols import MISSING, Quantiser
 from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel
-from dataset_builder.types import BANDS, SCALP_CHANNELS, Code, Recording, Trial
+from dataset_builder.types import BANDS, SCALP_CHANNELS, Code, Recording
 
 #: A three by three grid over the scalp: every common 10-20 montage has channels in each cell.
 REGIONS: dict[str, tuple[str, ...]] = {
@@ -29,15 +32,6 @@ REGIONS: dict[str, tuple[str, ...]] = {
     "right posterior": ("P4", "P8", "PO4", "O2"),
 }
 
-#: Symbol for a place without a usable channel. The corpus never holds it; a reduced montage may.
-MISSING = "-"
-
-#: Quantisation range: uniform steps over this many standard deviations either side (best at ten levels on FACED's DE).
-_RANGE_SD = 3.0
-
-#: Weight of the training subjects' typical variance, in trials. Not sensitive: 2 to 8 read the same.
-_PRIOR_TRIALS = 4
-
 
 class BandPowerConfig(StrictModel):
     """Options of the band-power code.
@@ -50,23 +44,25 @@ class BandPowerConfig(StrictModel):
     windows : int
         Equal time windows per trial. More than one locks the code to the film's course.
     levels : int
-        Steps of the quantiser, 2 to 10 (one digit).
+        Steps of the quantiser: up to 10 are digits, up to 26 small letters, up to 52 letters with case for the sign.
+    feature : {"de", "psd"}
+        Differential entropy, or FACED's relative power spectral density.
+    normalization : Normalization
+        Which of a person's trials set the scale.
     """
 
     name: Literal["band_power"] = "band_power"
     space: Literal["regions", "channels"] = "regions"
     windows: int = Field(default=1, ge=1, le=30)
-    levels: int = Field(default=10, ge=2, le=10)
+    levels: int = Field(default=10, ge=2, le=52)
+    feature: Literal["de", "psd"] = "de"
+    normalization: Normalization = Normalization()
 
 
 class BandPowerCodec(Codec):
-    """Log band power per place, window and band, relative to the person's own mean, as digits.
+    """Log band power per place, window and band, relative to the person's own mean.
 
-    Mean and spread of the person are estimated from the trials given together, unlabelled, and shrunk towards the
-    training subjects' by empirical Bayes, so that 28 trials come close to a z-score over the session while a single
-    trial stays readable: the mean with weight ``n / (n + within variance / between variance)`` for n trials (Efron and
-    Morris 1975, JASA 70:311), the variance as if the training subjects' typical one had been seen in `_PRIOR_TRIALS`
-    further trials (Smyth 2004, Stat Appl Genet Mol Biol 3:3).
+    See `dataset_builder.codecs.normalize.scale_to_person` for the person's mean and spread.
 
     ``Code.values`` is an int8 array of shape (5 bands, windows, places), -1 for a missing place.
     Fitted state, float32: ``mean``, ``within``, ``between`` of shape (30, 5), nats; ``scale`` of shape (5, places).
@@ -74,64 +70,91 @@ class BandPowerCodec(Codec):
 
     name: ClassVar[str] = "band_power"
     Config: ClassVar[type[StrictModel]] = BandPowerConfig
-    reads: ClassVar[str] = "de"
+    needs_fit: ClassVar[bool] = True
+
+    @property
+    def reads(self) -> str:
+        """The feature that was chosen."""
+        return str(self.config.feature)
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Names of the places in the order of the digits."""
+        """Names of the places in the order of the symbols."""
         return tuple(REGIONS) if self.config.space == "regions" else SCALP_CHANNELS
 
     @property
+    def normalization(self) -> str:
+        """How values are scaled to the person."""
+        return str(self.config.normalization)
+
+    @property
+    def calibration_trials(self) -> int:
+        """First trials that set the scale."""
+        return int(self.config.normalization.calibration_trials)
+
+    @property
     def n_values(self) -> int:
-        """Number of digits per code."""
+        """Number of symbols per code."""
         return len(BANDS) * self.config.windows * len(self.places)
+
+    @property
+    def n_tokens(self) -> int:
+        """One per symbol. Neighbouring marks of missing places may merge, so a reduced montage costs at most that."""
+        return self.n_values
+
+    @property
+    def levels(self) -> int:
+        """Steps of the quantiser."""
+        return int(self.config.levels)
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """Texts of the levels."""
+        return self._quantiser.symbols
 
     @property
     def error_bound(self) -> float:
         """Half a step, in standard deviations of the code's own scale."""
-        return _RANGE_SD / self.config.levels
+        return self._quantiser.step / 2
 
-    def fit(self, recordings: Iterable[Recording]) -> Self:
+    def extract(self, recording: Recording) -> Features:
+        """Keep windowed log power, shape (n_trials, windows, 30, 5), nats; see `extract_power` for what is raised."""
+        power = extract_power(recording, self.config.feature, self.config.windows)
+        return {"power": power, "ranks": extract_ranks(recording)}
+
+    def fit(self, people: Iterable[Features]) -> Self:
         """Learn population mean, spreads and the quantiser's scale from training subjects.
 
         Raises
         ------
         InputError
-            If fewer than two recordings are given.
+            If fewer than two people are given.
         """
-        power = [self._scalp_power(list(recording)) for recording in recordings]
-        if len(power) < 2:
-            raise InputError(f"codec band_power: fitted on {len(power)} training subjects; at least 2 are needed")
-        person_means = np.stack([trials.mean(axis=(0, 1)) for trials in power])
-        within = np.sqrt(np.nanmedian([trials.mean(axis=1).var(axis=0) for trials in power], axis=0))
-        fitted = type(self)(
-            self.config,
-            {
-                "mean": np.nanmean(person_means, axis=0).astype(np.float32),
-                "within": within.astype(np.float32),
-                "between": np.nanstd(person_means, axis=0, ddof=1).astype(np.float32),
-                "scale": np.ones((len(BANDS), len(self.places)), dtype=np.float32),
-            },
-        )
-        spread = np.concatenate([fitted._scale_to_person(trials) for trials in power])
+        kept = list(people)
+        if len(kept) < 2:
+            raise InputError(f"codec {self.name}: fitted on {len(kept)} training subjects; at least 2 are needed")
+        state = fit_person_scale([features["power"] for features in kept])
+        fitted = type(self)(self.config, state | {"scale": np.ones((len(BANDS), len(self.places)), dtype=np.float32)})
+        spread = np.concatenate([fitted.scale_values(features) for features in kept])
         fitted.state["scale"] = np.nanstd(spread, axis=(0, 2)).astype(np.float32)
         return fitted
 
-    def encode(self, trials: Sequence[Trial]) -> list[Code]:
-        """Encode the trials of one recording. See the class for the scaling.
+    def encode(self, features: Features) -> list[Code]:
+        """Encode the trials of one person. See the class for the scaling.
 
         Raises
         ------
         InputError
-            If the codec is not fitted, or no channel of the recording is one of the 30 scalp channels.
+            If the codec is not fitted, or the scaling needs an order of presentation that is unknown.
         """
+        return [Code(self.name, values) for values in self._quantiser.quantise(self.scale_values(features))]
+
+    def scale_values(self, features: Features) -> np.ndarray:
+        """Return what is quantised, shape (n_trials, 5, windows, places), standard deviations; NaN where missing."""
         if not self.state:
-            raise InputError("codec band_power: not fitted; build a corpus first or load a fitted codec")
-        z = self._scale_to_person(self._scalp_power(trials)) / self.state["scale"][:, None, :]
-        step = 2 * _RANGE_SD / self.config.levels
-        levels = np.clip(np.floor((np.nan_to_num(z) + _RANGE_SD) / step), 0, self.config.levels - 1)
-        symbols = np.where(np.isnan(z), -1, levels).astype(np.int8)
-        return [Code(self.name, values) for values in symbols]
+            raise InputError(f"codec {self.name}: not fitted; build a corpus first or load a fitted codec")
+        z, _ = scale_to_person(features["power"], features["ranks"], self.state, self.config.normalization)
+        return self._pool_places(z.transpose(0, 3, 1, 2)) / self.state["scale"][:, None, :]
 
     def decode(self, code: Code) -> np.ndarray:
         """Return the middle of each step.
@@ -140,78 +163,62 @@ class BandPowerCodec(Codec):
         -------
         ndarray of shape (5, windows, places), float32, standard deviations; NaN where a place is missing
         """
-        step = 2 * _RANGE_SD / self.config.levels
-        z = (code.values.astype(np.float32) + 0.5) * step - _RANGE_SD
-        return np.where(code.values < 0, np.nan, z)
+        return self._quantiser.restore(code.values)
+
+    def compare(self, recording: Recording) -> Iterator[Comparison]:
+        """Yield windowed power per place, decoded and true; see `Codec.compare`."""
+        features = self.extract(recording)
+        _, unit = scale_to_person(features["power"], features["ranks"], self.state, self.config.normalization)
+        scale_db = self._pool_places(unit[:, None].transpose(0, 3, 1, 2)) * self.state["scale"][:, None, :] * DB_PER_NAT
+        for code, truth, db in zip(self.encode(features), self.scale_values(features), scale_db, strict=True):
+            yield PowerComparison(self.places, truth * db, self.decode(code) * db)
 
     def to_text(self, code: Code) -> str:
-        """Write one line per band: its name, then one group of digits per window."""
-        lines = []
-        for band, windows in zip(BANDS, code.values, strict=True):
-            groups = ("".join(MISSING if level < 0 else str(level) for level in window) for window in windows)
-            lines.append(f"{band} {' '.join(groups)}")
-        return "\n".join(lines)
+        """Write one line per band: its name, then one group of symbols per window."""
+        lines = zip(BANDS, code.values, strict=True)
+        return "\n".join(self._quantiser.write_line(band, windows) for band, windows in lines)
 
     def from_text(self, text: str) -> Code:
         """Read `to_text` back; see `Codec.from_text`."""
-        shape = (len(BANDS), self.config.windows, len(self.places))
-        rows = [line.split(" ") for line in text.split("\n")]
-        groups = [group for row in rows for group in row[1:]]
-        fits = (
-            [row[0] for row in rows] == list(BANDS)
-            and all(len(row) == 1 + shape[1] for row in rows)
-            and all(len(group) == shape[2] for group in groups)
-        )
-        allowed = MISSING + "0123456789"[: self.config.levels]
-        if not fits or any(symbol not in allowed for group in groups for symbol in group):
-            raise InputError(f"band_power text: expected 5 bands x {shape[1]} windows x {shape[2]} digits")
-        symbols = [-1 if symbol == MISSING else int(symbol) for group in groups for symbol in group]
-        return Code(self.name, np.array(symbols, dtype=np.int8).reshape(shape))
+        shape, lines = (self.config.windows, len(self.places)), text.split("\n")
+        read = [self._quantiser.read_line(*pair, shape) for pair in zip(lines, BANDS, strict=False)]
+        found = [windows for windows in read if windows is not None]
+        if not len(found) == len(lines) == len(BANDS):
+            raise InputError(f"{self.name} text: expected 5 bands x {shape[0]} windows x {shape[1]} symbols")
+        return Code(self.name, np.stack(found))
 
-    @property
-    def legend(self) -> str:
-        """What the digits mean, for the system prompt."""
+    def explain(self, language: str = "en") -> str:
+        """Say what the symbols mean, for the system prompt."""
+        low, high = (symbol.strip() for symbol in (self.alphabet[0], self.alphabet[-1]))
+        if language == "zh":
+            return self._explain_chinese(low, high)
         where = (
             "nine scalp regions (" + ", ".join(REGIONS) + ")"
             if self.config.space == "regions"
             else f"{len(SCALP_CHANNELS)} channels ({' '.join(SCALP_CHANNELS)})"
         )
         windows = "" if self.config.windows == 1 else f", one group for each of {self.config.windows} time windows"
-        top = self.config.levels - 1
+        power = "log power" if self.config.feature == "de" else "log relative power"
+        symbol = "digit" if self.levels <= 10 else "letter"
+        average = "the average person" if self.normalization == "none" else "this person's own average"
         return (
-            f"EEG code: log power per band, one digit for each of {where}{windows}; "
-            f"0 is far below and {top} far above this person's own average, {MISSING} is missing."
+            f"EEG code: {power} per band, one {symbol} for each of {where}{windows}; "
+            f"{low} is far below and {high} far above {average}, {MISSING} is missing."
         )
 
-    def describe(self, code: Code) -> str:
-        """Name the place and band that lie furthest from the person's average."""
+    def describe(self, code: Code, language: str = "en") -> str:
+        """Name the place and band that lie furthest from the average."""
         mean = np.nan_to_num(self.decode(code)).mean(axis=1)
-        band, place = np.unravel_index(np.abs(mean).argmax(), mean.shape)
-        side = "above" if mean[band, place] > 0 else "below"
-        return f"Largest deviation: {list(BANDS)[band]} power {side} the personal average at {self.places[place]}."
+        row, place = np.unravel_index(np.abs(mean).argmax(), mean.shape)
+        band, where, above = list(BANDS)[row], self.places[place], bool(mean[row, place] > 0)
+        return describe_deviation(band, where, above, self.normalization, language)
 
-    def _scalp_power(self, trials: Sequence[Trial]) -> np.ndarray:
-        """Return windowed DE, shape (n_trials, windows, 30, 5), nats; NaN where a channel is missing."""
-        channels = trials[0].recording.channels
-        index = [channels.index(name) if name in channels else -1 for name in SCALP_CHANNELS]
-        if max(index) < 0:
-            raise InputError(f"recording: none of the scalp channels {', '.join(SCALP_CHANNELS)} is present")
-        power = np.full((len(trials), self.config.windows, len(SCALP_CHANNELS), len(BANDS)), np.nan, dtype=np.float32)
-        present = [place for place, channel in enumerate(index) if channel >= 0]
-        for row, trial in enumerate(trials):
-            seconds = trial_de(trial)[[index[place] for place in present]]
-            parts = np.array_split(seconds, self.config.windows, axis=1)
-            power[row][:, present] = np.stack([part.mean(axis=1) for part in parts])
-        return power
+    @property
+    def _quantiser(self) -> Quantiser:
+        return Quantiser(self.config.levels)
 
-    def _scale_to_person(self, power: np.ndarray) -> np.ndarray:
-        """Return deviations from the person's shrunken mean, shape (n_trials, 5, windows, places), spreads."""
-        mean, within, between = (self.state[name] for name in ("mean", "within", "between"))
-        weight = len(power) / (len(power) + (within / np.maximum(between, 1e-6)) ** 2)
-        person = mean + weight * (power.mean(axis=(0, 1)) - mean)
-        own_variance = power.mean(axis=1).var(axis=0)
-        variance = (_PRIOR_TRIALS * within**2 + len(power) * own_variance) / (_PRIOR_TRIALS + len(power))
-        z = ((power - person) / np.sqrt(np.maximum(variance, 1e-9))).transpose(0, 3, 1, 2)
+    def _pool_places(self, z: np.ndarray) -> np.ndarray:
+        """Average the last axis, 30 channels, over regions; channels that are missing do not count."""
         if self.config.space == "channels":
             return z
         cells = [[SCALP_CHANNELS.index(name) for name in names] for names in REGIONS.values()]
@@ -220,3 +227,25 @@ class BandPowerCodec(Codec):
         with np.errstate(invalid="ignore"):
             parts = [filled[..., cell].sum(-1) / known[..., cell].sum(-1) for cell in cells]
         return np.stack(parts, axis=-1)
+
+    def _explain_chinese(self, low: str, high: str) -> str:
+        where = (
+            "、".join(CHINESE[name] for name in REGIONS) if self.config.space == "regions" else " ".join(self.places)
+        )
+        windows = "" if self.config.windows == 1 else f"每组对应{self.config.windows}个时间窗之一，"
+        power = "对数功率" if self.config.feature == "de" else "对数相对功率"
+        average = "一般人" if self.normalization == "none" else "本人"
+        return (
+            f"脑电编码：每行一个频段的{power}，{windows}每个符号依次对应{where}；"
+            f"{low}表示远低于、{high}表示远高于{average}平均水平，{MISSING}表示缺失。"
+        )
+
+
+def describe_deviation(band: str, place: str, above: bool, normalization: str, language: str) -> str:
+    """Say where power is furthest from the average: the person's own, or the training subjects' without scaling."""
+    own = normalization != "none"
+    if language == "zh":
+        where, average = CHINESE.get(place, place), "本人" if own else "一般人"
+        return f"偏离最大：{where}的{CHINESE[band]}频段功率{'高于' if above else '低于'}{average}平均水平。"
+    average = "the personal average" if own else "the average person"
+    return f"Largest deviation: {band} power {'above' if above else 'below'} {average} at {place}."

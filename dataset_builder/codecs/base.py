@@ -1,20 +1,27 @@
-"""What every codec offers: Trial -> Code -> text and back, with a declared error."""
+"""What every codec offers: Recording -> Features -> Code -> text and back, with declared cost and error."""
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from safetensors.numpy import load, save
 
+from dataset_builder.codecs.fidelity import Comparison
 from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel, validate
-from dataset_builder.types import Code, Recording, Trial
+from dataset_builder.types import Code, Recording
+
+#: What a codec keeps of one recording: plain arrays whose first axis is the trial, a few MB at most.
+Features = dict[str, np.ndarray]
 
 
 class Codec(ABC):
     """Compress the trials of one recording into few symbols and write them as text.
+
+    Only `extract` sees signals; it needs no fit and never sees labels. All else works on what it keeps, so a corpus
+    reads each recording once.
 
     Parameters
     ----------
@@ -26,20 +33,27 @@ class Codec(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[StrictModel]]
-    #: Which arrays of a recording the codec reads: ``"signal_uv"`` or ``"de"`` (computed from the signal if absent).
-    reads: ClassVar[str]
+    #: Whether `encode` needs what `fit` learns.
+    needs_fit: ClassVar[bool] = False
 
     def __init__(self, config: StrictModel, state: dict[str, np.ndarray] | None = None) -> None:
         self.config: Any = config
         self.state = state or {}
 
-    def fit(self, recordings: Iterable[Recording]) -> Self:
-        """Return a copy fitted on the training subjects (labels are never used). The default learns nothing."""
-        return self
+    @property
+    @abstractmethod
+    def reads(self) -> str:
+        """Which array of a recording is read: ``"signal_uv"``, ``"de"`` or ``"psd"`` (both computed if absent)."""
 
     @abstractmethod
-    def encode(self, trials: Sequence[Trial]) -> list[Code]:
-        """Encode trials of one recording; given together because scaling to the person needs all of them.
+    def extract(self, recording: Recording) -> Features:
+        """Return what the codec keeps of a recording, without labels and before any scaling to the person.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Every array has n_trials as its first axis. ``ranks`` (int16, 0 where unknown) is the order of
+            presentation, where the scaling needs it.
 
         Raises
         ------
@@ -47,9 +61,52 @@ class Codec(ABC):
             If the recording lacks what the codec reads.
         """
 
+    def fit(self, people: Iterable[Features]) -> Self:
+        """Return a copy fitted on the training subjects' training trials. The default learns nothing."""
+        return self
+
+    @abstractmethod
+    def encode(self, features: Features) -> list[Code]:
+        """Encode all trials of one person; given together because scaling to the person needs them.
+
+        Raises
+        ------
+        InputError
+            If the codec needs a fit that it has not had, or an order of presentation that is unknown.
+        """
+
+    def encode_recording(self, recording: Recording) -> list[Code]:
+        """Encode all trials of a recording; see `extract` and `encode` for what is raised."""
+        return self.encode(self.extract(recording))
+
     @abstractmethod
     def decode(self, code: Code) -> np.ndarray:
         """Return the array that `code` stands for; differs from what was quantised by at most `error_bound`."""
+
+    @abstractmethod
+    def compare(self, recording: Recording) -> Iterator[Comparison]:
+        """Yield each trial decoded beside the truth. A level that the code leaves out is taken from the truth."""
+
+    def measure_error(self, recording: Recording) -> np.ndarray:
+        """Return how far band power is from the truth after decoding.
+
+        Returns
+        -------
+        ndarray of shape (n_trials, 5), float64, dB
+            Mean of ``|10 log10(decoded power / true power)|`` over the places that the code holds, per band of
+            `BANDS`. A band that is lost counts `dataset_builder.codecs.fidelity.LOST_DB` (40).
+        """
+        return np.array([comparison.measure_error() for comparison in self.compare(recording)])
+
+    @property
+    @abstractmethod
+    def normalization(self) -> str:
+        """How values are scaled: ``none``, ``session``, ``calibration-4``, ``causal`` or ``trial`` (each by itself)."""
+
+    @property
+    def calibration_trials(self) -> int:
+        """How many of a person's first trials set the scale of all others; 0 if none are set apart for it."""
+        return 0
 
     @property
     @abstractmethod
@@ -60,6 +117,21 @@ class Codec(ABC):
     @abstractmethod
     def n_values(self) -> int:
         """How many values one code holds."""
+
+    @property
+    @abstractmethod
+    def n_tokens(self) -> int:
+        """How many tokens the values of one code cost, names and group marks aside, under Qwen2's rule."""
+
+    @property
+    def levels(self) -> int | None:
+        """Steps of the quantiser; None for decimals."""
+        return None
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """The exact texts of the symbols, each to be one token (see `check_alphabet`); empty for decimals."""
+        return ()
 
     @abstractmethod
     def to_text(self, code: Code) -> str:
@@ -76,11 +148,15 @@ class Codec(ABC):
         """
 
     @property
-    @abstractmethod
     def legend(self) -> str:
-        """One or two sentences for the system prompt that say how to read the text."""
+        """One or two sentences in English for the system prompt that say how to read the text."""
+        return self.explain("en")
 
-    def describe(self, code: Code) -> str:
+    @abstractmethod
+    def explain(self, language: str = "en") -> str:
+        """Return the legend in a language, ``"en"`` or ``"zh"``."""
+
+    def describe(self, code: Code, language: str = "en") -> str:
         """Say in one sentence what stands out in the code; empty if the codec has nothing to say."""
         return ""
 
@@ -88,7 +164,9 @@ class Codec(ABC):
 def dump_codec(codec: Codec) -> bytes:
     """Return name, config and fitted arrays of a codec as safetensors bytes."""
     # One metadata entry only: safetensors writes several in no fixed order, and equal codecs must give equal bytes.
-    return save(codec.state, metadata={"codec": json.dumps(codec.config.model_dump(mode="json"), sort_keys=True)})
+    # Contiguous, because safetensors writes memory as it lies.
+    state = {name: np.ascontiguousarray(array) for name, array in codec.state.items()}
+    return save(state, metadata={"codec": json.dumps(codec.config.model_dump(mode="json"), sort_keys=True)})
 
 
 def restore_codec(data: bytes, codecs: dict[str, type[Codec]]) -> Codec:

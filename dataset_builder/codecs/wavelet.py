@@ -1,144 +1,108 @@
-"""The paper's code: wavelet-compressed samples of a few channels, written as decimals.
+"""The paper's code: wavelet-compressed samples, written as decimals.
 
-EEG Emotion Copilot (arXiv 2410.00166) keeps the approximation coefficients of a discrete wavelet transform and writes
-them as numbers. Kept here as the baseline it is: at budgets that fit a prompt it holds next to none of the label's
-information, because 25 points over 30 s cannot carry anything above 0.4 Hz.
+EEG Emotion Copilot (arXiv 2410.00166) keeps the approximation coefficients of a discrete wavelet transform, a fixed
+number per channel, and writes them as numbers (its method W: 50 points). Kept here as the baseline it is: at budgets
+that fit a prompt it holds next to none of the label's information, because 50 points over 30 s cannot carry anything
+above 0.8 Hz.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 import pywt
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from dataset_builder.codecs.base import Codec
-from dataset_builder.errors import InputError
+from dataset_builder.codecs.decimals import DecimalCodec, DecimalConfig
 from dataset_builder.recipe import StrictModel
-from dataset_builder.types import SCALP_CHANNELS, Code, Trial
 
 
-class WaveletConfig(StrictModel):
+class WaveletConfig(DecimalConfig):
     """Options of the wavelet code.
+
+    The defaults follow the paper: 50 points of each of the 30 channels. Its number of decimals is not known; one keeps
+    the code at 6,000 tokens, two would cost 7,500 and leave no room for the answer in a window of 8,000.
 
     Parameters
     ----------
     name : str
-    channels : list of str
-        Channels to write, in order.
-    points : int
-        Approximation coefficients per channel.
+    channels, points, decimals
+        See `DecimalConfig`; the points are approximation coefficients.
     wavelet : str
         Any discrete wavelet of PyWavelets.
-    decimals : int
-        Decimals per coefficient; the signal is in units of its own standard deviation.
     """
 
     name: Literal["wavelet"] = "wavelet"
-    channels: list[str] = Field(default=["Fz", "Cz", "Pz"], min_length=1)
-    points: int = Field(default=25, ge=4, le=1000)
     wavelet: str = "db4"
-    decimals: int = Field(default=2, ge=0, le=6)
 
     @field_validator("wavelet")
     @classmethod
     def _check_wavelet(cls, value: str) -> str:
-        if value not in pywt.wavelist(kind="discrete"):
-            raise ValueError("accepted: a discrete wavelet of PyWavelets such as db4, sym5, haar")
-        return value
-
-    @field_validator("channels")
-    @classmethod
-    def _check_channels(cls, value: list[str]) -> list[str]:
-        if unknown := sorted(set(value) - set(SCALP_CHANNELS)):
-            raise ValueError(f"unknown {', '.join(unknown)}; accepted: {', '.join(SCALP_CHANNELS)}")
-        return value
+        return check_wavelet(value)
 
 
-class WaveletCodec(Codec):
-    """Approximation coefficients of a periodised DWT, in standard deviations of the trial, as decimals.
+class WaveletCodec(DecimalCodec):
+    """Approximation coefficients of a periodised DWT; see `DecimalCodec` for values and text.
 
-    ``Code.values`` is an int32 array of shape (n_channels, points): coefficient times 10**decimals.
-    The coefficients are divided by 2**(level/2), so a constant signal keeps its value. Nothing is fitted.
+    The coefficients are divided by 2**(level/2), so a constant signal keeps its value.
     """
 
     name: ClassVar[str] = "wavelet"
     Config: ClassVar[type[StrictModel]] = WaveletConfig
-    reads: ClassVar[str] = "signal_uv"
+    deflection: ClassVar[dict[str, str]] = {"en": "Largest slow deflection", "zh": "最大慢波波幅"}
 
-    @property
-    def n_values(self) -> int:
-        """Number of decimals per code."""
-        return len(self.config.channels) * self.config.points
+    def compress(self, z: np.ndarray, sfreq_hz: float) -> np.ndarray:
+        """Return approximation coefficients, interpolated to the wanted number of points."""
+        return approximate(z, self.config.wavelet, self.n_points)
 
-    @property
-    def error_bound(self) -> float:
-        """Half of the last decimal, in standard deviations of the trial."""
-        return 0.5 * 10.0**-self.config.decimals
+    def rebuild(self, values: np.ndarray, n_times: int, sfreq_hz: float) -> np.ndarray:
+        """Invert `compress` with zeros for all finer coefficients."""
+        return synthesise(values, self.config.wavelet, n_times)
 
-    def encode(self, trials: Sequence[Trial]) -> list[Code]:
-        """Encode the trials of one recording; each is scaled by its own mean and standard deviation.
-
-        Raises
-        ------
-        InputError
-            If there is no signal (a folder of band features has none) or a channel is missing.
-        """
-        return [Code(self.name, self._quantise(self.compress(trial))) for trial in trials]
-
-    def compress(self, trial: Trial) -> np.ndarray:
-        """Return the approximation coefficients before rounding, shape (n_channels, points), standard deviations."""
-        recording = trial.recording
-        if trial.signal_uv is None:
-            raise InputError("codec wavelet: needs waveforms (Processed_data); only band features are here")
-        if missing := [name for name in self.config.channels if name not in recording.channels]:
-            raise InputError(f"codec wavelet: channel {', '.join(missing)} is not in the recording")
-        signal = trial.signal_uv[[recording.channels.index(name) for name in self.config.channels]].astype(np.float64)
-        z = (signal - signal.mean(axis=-1, keepdims=True)) / np.maximum(signal.std(axis=-1, keepdims=True), 1e-9)
-        level = max(1, int(np.floor(np.log2(z.shape[-1] / self.config.points))))
-        for _ in range(level):
-            z, _ = pywt.dwt(z, self.config.wavelet, mode="periodization", axis=-1)
-        places = np.linspace(0, z.shape[-1] - 1, self.config.points)
-        picked = np.stack([np.interp(places, np.arange(row.size), row) for row in z])
-        return picked / 2 ** (level / 2)
-
-    def decode(self, code: Code) -> np.ndarray:
-        """Return the coefficients, shape (n_channels, points), float64, standard deviations."""
-        return code.values * 10.0**-self.config.decimals
-
-    def to_text(self, code: Code) -> str:
-        """Write one line per channel: its name, then the decimals."""
-        width = self.config.decimals
-        rows = zip(self.config.channels, self.decode(code), strict=True)
-        return "\n".join(f"{name} {' '.join(f'{value:.{width}f}' for value in row)}" for name, row in rows)
-
-    def from_text(self, text: str) -> Code:
-        """Read `to_text` back; see `Codec.from_text`."""
-        rows = [line.split(" ") for line in text.split("\n")]
-        fits = [row[0] for row in rows] == self.config.channels and all(len(r) == 1 + self.config.points for r in rows)
-        try:
-            values = np.array([[float(value) for value in row[1:]] for row in rows]) if fits else None
-        except ValueError:
-            values = None
-        if values is None or not np.isfinite(values).all():
-            expected = f"{len(self.config.channels)} channels x {self.config.points} decimals"
-            raise InputError(f"wavelet text: expected {expected}")
-        return Code(self.name, self._quantise(values))
-
-    @property
-    def legend(self) -> str:
-        """What the decimals mean, for the system prompt."""
+    def explain(self, language: str = "en") -> str:
+        """Say what the decimals mean, for the system prompt."""
+        points, wavelet = self.config.points, self.config.wavelet
+        if language == "zh":
+            return f"脑电编码：每个通道在整段试次内的{points}个小波近似系数（{wavelet}），以标准差为单位。"
         return (
-            f"EEG code: {self.config.points} wavelet approximation coefficients ({self.config.wavelet}) per channel "
+            f"EEG code: {points} wavelet approximation coefficients ({wavelet}) per channel "
             "over the trial, in standard deviations."
         )
 
-    def describe(self, code: Code) -> str:
-        """Name the channel with the largest slow deflection."""
-        values = self.decode(code)
-        channel, _ = np.unravel_index(np.abs(values).argmax(), values.shape)
-        size, name = np.abs(values).max(), self.config.channels[channel]
-        return f"Largest slow deflection: {size:.1f} standard deviations at {name}."
 
-    def _quantise(self, values: np.ndarray) -> np.ndarray:
-        return np.rint(values * 10**self.config.decimals).astype(np.int32)
+def check_wavelet(name: str) -> str:
+    """Return the name of a discrete wavelet; a ValueError tells a recipe's author what is accepted."""
+    if name not in pywt.wavelist(kind="discrete"):
+        raise ValueError("accepted: a discrete wavelet of PyWavelets such as db4, sym5, haar")
+    return name
+
+
+def approximate(z: np.ndarray, wavelet: str, points: int) -> np.ndarray:
+    """Return `points` approximation coefficients of each row, divided by 2**(level/2).
+
+    The level is the deepest that still has as many coefficients as points; between them the values are interpolated.
+    """
+    level = _count_levels(z.shape[-1], points)
+    for _ in range(level):
+        z, _ = pywt.dwt(z, wavelet, mode="periodization", axis=-1)
+    return resample_rows(z, points) / 2 ** (level / 2)
+
+
+def synthesise(values: np.ndarray, wavelet: str, n_times: int) -> np.ndarray:
+    """Return the signals of shape (n_rows, n_times) that `approximate` would turn into `values`."""
+    lengths = [n_times]
+    for _ in range(_count_levels(n_times, values.shape[-1])):
+        lengths.append((lengths[-1] + 1) // 2)
+    z = resample_rows(values, lengths[-1]) * 2 ** ((len(lengths) - 1) / 2)
+    for length in lengths[-2::-1]:
+        z = pywt.idwt(z, None, wavelet, mode="periodization", axis=-1)[..., :length]
+    return z
+
+
+def resample_rows(rows: np.ndarray, points: int) -> np.ndarray:
+    """Interpolate each row linearly to `points` values, ends kept."""
+    places = np.linspace(0, rows.shape[-1] - 1, points)
+    return np.stack([np.interp(places, np.arange(row.size), row) for row in rows])
+
+
+def _count_levels(n_times: int, points: int) -> int:
+    return max(1, int(np.floor(np.log2(n_times / points))))

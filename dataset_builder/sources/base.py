@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import Artifact
+from dataset_builder.preprocess import PreprocessingConfig
 from dataset_builder.recipe import StrictModel
 from dataset_builder.types import Recording
 
@@ -50,6 +51,21 @@ class SourceInfo(StrictModel):
     population: str
 
 
+class SourceConfig(StrictModel):
+    """What every source can be told; a source adds its own keys in a subclass.
+
+    Parameters
+    ----------
+    name : str
+        A name in `dataset_builder.sources.SOURCES`.
+    subjects : "all" or list of str
+        Which pseudonyms are read.
+    """
+
+    name: str
+    subjects: Literal["all"] | list[str] = "all"
+
+
 class Source(ABC):
     """A data set on disk.
 
@@ -57,6 +73,10 @@ class Source(ABC):
     ----------
     root : Path
         Folder of the data set.
+    config : SourceConfig, optional
+        An instance of the source's `Config`; its defaults if not given.
+    preprocessing : PreprocessingConfig, optional
+        How continuous recordings become trials. Data that were released as trials are taken as they are.
 
     Raises
     ------
@@ -64,8 +84,17 @@ class Source(ABC):
         If the folder is missing or is not this data set.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Config: ClassVar[type[SourceConfig]]
+
+    def __init__(
+        self,
+        root: Path,
+        config: SourceConfig | None = None,
+        preprocessing: PreprocessingConfig | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self.config: Any = config or self.Config.model_validate({})
+        self.preprocessing = preprocessing or PreprocessingConfig()
 
     @property
     @abstractmethod
@@ -74,7 +103,13 @@ class Source(ABC):
 
     @abstractmethod
     def subjects(self) -> list[str]:
-        """Return the pseudonyms of all subjects with data, sorted."""
+        """Return the pseudonyms of all subjects with data, sorted.
+
+        Raises
+        ------
+        InputError
+            If nobody has data.
+        """
 
     @abstractmethod
     def read(self, subject: str, reads: str = "de") -> Recording:
@@ -83,9 +118,9 @@ class Source(ABC):
         Parameters
         ----------
         subject : str
-        reads : {"de", "signal_uv"}
-            Which array is needed; the other one may be left out to save time. With ``"de"`` and only waveforms on
-            disk the recording carries the waveforms.
+        reads : {"de", "psd", "signal_uv"}
+            Which array is needed; others may be left out to save time. With ``"de"`` or ``"psd"`` and only waveforms
+            on disk the recording carries the waveforms.
 
         Raises
         ------
@@ -96,9 +131,21 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def inventory(self, subject: str, reads: str = "de") -> list[Artifact]:
-        """Return the files that `read` opens for a subject, by content, named relative to the root."""
+    def files(self, subject: str, reads: str = "de") -> list[Path]:
+        """Return the files that `read` opens for a subject."""
 
     @abstractmethod
-    def tables(self) -> list[Artifact]:
-        """Return the files shared by all subjects."""
+    def tables(self) -> list[Path]:
+        """Return the files that are shared by all subjects."""
+
+    def name_file(self, path: Path) -> str:
+        """Return what manifests call a file: its path under the root, unless that may hold a person's name."""
+        return path.relative_to(self.root).as_posix()
+
+    @classmethod
+    @abstractmethod
+    def write_fake(cls, root: Path, n_subjects: int = 2, seed: int = 17) -> Self:
+        """Write a made-up data set in the exact layout of this source and return the source that reads it.
+
+        It is small and fast rather than realistic, is marked as synthetic, and holds the layout's known quirks.
+        """

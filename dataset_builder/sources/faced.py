@@ -1,75 +1,72 @@
 """FACED (Chen et al. 2023): 123 people who watched 28 film clips, in the release's folder layout.
 
-Read are ``Recording_info.csv``, ``Stimuli_info.xlsx`` (checked against `clips.CLIPS`; may be absent), the ratings in
-``Data/subNNN/After_remarks.mat`` (may be absent), and per subject ``EEG_Features/DE/subNNN.pkl.pkl`` or
-``Processed_data/subNNN.pkl``. A download may hold either of the two or both.
+::
+
+    Recording_info.csv  Stimuli_info.xlsx                     people; clips (checked against `clips.CLIPS`; optional)
+    EEG_Features/{DE,PSD}/subNNN.pkl.pkl                      form "features"
+    Processed_data/subNNN.pkl                                 form "processed"
+    Data/subNNN/{data.bdf,evt.bdf}                            form "raw"
+    Data/subNNN/After_remarks.mat                             ratings and the order of clips (optional)
+
+A download may hold any of the forms.
 """
 
-import csv
-import io
-import json
 import re
-import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
-from openpyxl import load_workbook
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Artifact, describe_file
-from dataset_builder.sources.base import DroppedRecording, Source, SourceInfo
+from dataset_builder.preprocess import PreprocessingConfig
+from dataset_builder.sources.base import Source, SourceConfig, SourceInfo
 from dataset_builder.sources.clips import CLIPS
-from dataset_builder.sources.ratings import read_ratings
+from dataset_builder.sources.faced_events import list_clips, read_spans
+from dataset_builder.sources.faced_quality import DamageConfig, keep_trials, treat_damage
+from dataset_builder.sources.faced_raw import cut_clips, fill_from_cut, open_raw
+from dataset_builder.sources.faced_tables import (
+    CHANNELS,
+    CLIP_TABLE,
+    INFO_TABLE,
+    REAL,
+    SYNTHETIC,
+    check_clips,
+    is_synthetic,
+    read_people,
+)
+from dataset_builder.sources.ratings import Remarks, read_ratings
 from dataset_builder.sources.safe_pickle import load_array
-from dataset_builder.types import BANDS, SCALP_CHANNELS, Recording
+from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
+from dataset_builder.types import BANDS, Recording
 
-#: Processed order. The release names the last two HEOR and HEOL, but they sat on the mastoids A2 and A1.
-CHANNELS: tuple[str, ...] = (*SCALP_CHANNELS, "A2", "A1")
 SFREQ_HZ = 250.0
 SIGNAL_SHAPE = (len(CLIPS), len(CHANNELS), 7500)
 DE_SHAPE = (len(CLIPS), len(CHANNELS), 30, len(BANDS))
 
-INFO_TABLE = "Recording_info.csv"
-CLIP_TABLE = "Stimuli_info.xlsx"
-
-#: A file of this name in the root says that the cohort is made up.
-SYNTHETIC_MARK = "SYNTHETIC.md"
-
-#: Header of the information table; the release has a space after "Cohort", other tools strip it.
-INFO_COLUMNS = ("sub", "Gender", "Age", "Cohort", "Sample_rate", "Unit")
-
-#: A recording whose median channel exceeds these is no scalp EEG. Gamma power above 5.3 nats is a gamma-band SD above
-#: 50 µV; in FACED every subject's median channel lies below 3.7 nats (10 µV) but sub023's, at 9.7 nats (4 mV): one bad
-#: mastoid went into all channels with the average reference. Waveforms of scalp EEG stay far below an SD of 500 µV.
-MAX_GAMMA_DE = 5.3
-MAX_SIGNAL_SD_UV = 500.0
+Form = Literal["features", "processed", "raw"]
 
 _PSEUDONYM = re.compile(r"sub\d{3}")
 
-_REAL = SourceInfo(
-    name="faced",
-    title="FACED: Finer-grained Affective Computing EEG Dataset",
-    synthetic=False,
-    licence_id="other",
-    licence_name="not stated by the authors (its BIDS mirror says CC BY 4.0); attribute, do not redistribute signals",
-    citation="Chen J, Wang X, Huang C, Hu X, Shen X, Zhang D (2023). A large finer-grained affective computing EEG "
-    "dataset. Scientific Data 10:740. doi:10.1038/s41597-023-02650-w",
-    url="https://doi.org/10.7303/syn50614194",
-    population="Recorded were 123 healthy people aged 17 to 38 in one laboratory in China, who watched 28 film clips; "
-    "other ages, patients, other cultures and emotions outside the laboratory are not covered.",
-)
+_PATTERNS: dict[Form, tuple[str, ...]] = {
+    "features": ("EEG_Features/DE/sub*.pkl", "EEG_Features/PSD/sub*.pkl"),
+    "processed": ("Processed_data/sub*.pkl",),
+    "raw": ("Data/sub*/data.bdf", "Data/Data/sub*/data.bdf"),
+}
 
-_SYNTHETIC = SourceInfo(
-    name="faced",
-    title="Synthetic cohort in FACED's layout",
-    synthetic=True,
-    licence_id="apache-2.0",
-    licence_name="Apache-2.0",
-    citation="Made by eeg-copilot synth. Population statistics follow Chen et al. (2023), Scientific Data 10:740, "
-    "doi:10.1038/s41597-023-02650-w.",
-    url="https://doi.org/10.1038/s41597-023-02650-w",
-    population="Nobody was recorded: all subjects are made up and say nothing about people.",
-)
+
+class FacedConfig(DamageConfig):
+    """How FACED is read.
+
+    Parameters
+    ----------
+    form : {"auto", "features", "processed", "raw"}
+        What is read. "auto" takes the first of the three that is there and holds what the codec reads; with `repair`
+        features come last, since only waveforms can be repaired.
+    """
+
+    name: Literal["faced"] = "faced"
+    form: Literal["auto", "features", "processed", "raw"] = "auto"
 
 
 class FacedSource(Source):
@@ -79,18 +76,28 @@ class FacedSource(Source):
     ----------
     root : Path
         Folder that holds ``Recording_info.csv``.
+    config : FacedConfig, optional
+    preprocessing : PreprocessingConfig, optional
+        Used for the raw form only: the other two are released preprocessed.
     """
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(Path(root))
-        self._people = _read_people(self.root)
-        _check_clips(self.root / CLIP_TABLE)
-        self._synthetic = _is_synthetic(self.root)
+    Config = FacedConfig
+
+    def __init__(
+        self,
+        root: Path,
+        config: SourceConfig | None = None,
+        preprocessing: PreprocessingConfig | None = None,
+    ) -> None:
+        super().__init__(root, config, preprocessing)
+        self._people = read_people(self.root)
+        check_clips(self.root / CLIP_TABLE)
+        self._synthetic = is_synthetic(self.root)
 
     @property
     def info(self) -> SourceInfo:
         """Origin, licence, citation, population."""
-        return _SYNTHETIC if self._synthetic else _REAL
+        return SYNTHETIC if self._synthetic else REAL
 
     def subjects(self) -> list[str]:
         """Return the pseudonyms of all subjects with data, sorted.
@@ -100,152 +107,154 @@ class FacedSource(Source):
         InputError
             If no subject has data, or one with data is not in the information table.
         """
-        names = {path.name[:6] for pattern in _PATTERNS for path in self.root.glob(pattern)}
+        patterns = [pattern for form in self._forms() for pattern in _PATTERNS[form]]
+        paths = [path for pattern in patterns for path in self.root.glob(pattern)]
+        names = {path.parent.name if path.name == "data.bdf" else path.name[:6] for path in paths}
         found = sorted(name for name in names if _PSEUDONYM.fullmatch(name))
         if not found:
-            raise InputError(f"{self.root.name}: holds no {' and no '.join(_PATTERNS)}")
+            raise InputError(f"{self.root.name}: holds no {' and no '.join(patterns)}")
         if unknown := [name for name in found if name not in self._people]:
             raise InputError(f"{INFO_TABLE}: has no row for {', '.join(unknown[:5])}, who has data")
         return found
 
     def read(self, subject: str, reads: str = "de") -> Recording:
         """Read one subject; see `Source.read`."""
-        person = self._person(subject)
-        path = self._data_file(subject, reads)
-        name = path.relative_to(self.root).as_posix()
-        is_signal = path.parent.name == "Processed_data"
-        array = load_array(path, SIGNAL_SHAPE if is_signal else DE_SHAPE, name).astype(np.float32)
-        _refuse_implausible(array, name, is_signal=is_signal)
-        remarks = self._ratings_file(subject)
-        rated = remarks.is_file()
-        return Recording(
-            subject=subject,
-            channels=CHANNELS,
-            clips=tuple(clip.number for clip in CLIPS),
-            emotions=tuple(clip.label for clip in CLIPS),
-            signal_uv=array if is_signal else None,
-            sfreq_hz=SFREQ_HZ if is_signal else None,
-            de=None if is_signal else array,
-            ratings=read_ratings(remarks, len(CLIPS), remarks.relative_to(self.root).as_posix()) if rated else None,
-            age=int(person["Age"]),
-            sex=person["Gender"],
-            cohort=int(person["Cohort"]),
-            device_sfreq_hz=float(person["Sample_rate"]),
-            synthetic=self._synthetic,
-            notes=() if rated else ("no self-ratings on file",),
-        )
+        form, path = self._find_data(subject, reads)
+        name = self._name(path)
+        blank = self._describe(subject)
+        match form:
+            case "features":
+                recording = self._read_features(blank, path, reads)
+            case "processed":
+                array = load_array(path, SIGNAL_SHAPE, name, finite=False).astype(np.float32)
+                recording = _leave_out_incomplete(replace(blank, signal_uv=array, sfreq_hz=SFREQ_HZ), array, name)
+            case "raw":
+                recording = self._read_raw(blank, path)
+        recording = treat_damage(recording, self.config, name)
+        return replace(recording, de=None) if reads == "psd" else recording
 
-    def inventory(self, subject: str, reads: str = "de") -> list[Artifact]:
-        """Return the files that `read` opens for a subject, by content."""
+    def files(self, subject: str, reads: str = "de") -> list[Path]:
+        """Return the files that `read` opens for a subject."""
         self._person(subject)
-        files = [self._data_file(subject, reads), self._ratings_file(subject)]
-        return [describe_file(path, self.root) for path in files if path.is_file()]
+        form, path = self._find_data(subject, reads)
+        others = [self._session(subject) / "After_remarks.mat"]
+        if form == "raw":
+            others.append(path.with_name("evt.bdf"))
+        if form == "features" and reads == "psd":
+            others += self._feature_files(subject, "DE")
+        return [path, *(other for other in others if other.is_file())]
 
-    def tables(self) -> list[Artifact]:
-        """Return the files shared by all subjects."""
-        files = [self.root / INFO_TABLE, self.root / CLIP_TABLE]
-        return [describe_file(path, self.root) for path in files if path.is_file()]
+    def tables(self) -> list[Path]:
+        """Return the files that are shared by all subjects."""
+        return [path for path in (self.root / INFO_TABLE, self.root / CLIP_TABLE) if path.is_file()]
+
+    @classmethod
+    def write_fake(cls, root: Path, n_subjects: int = 2, seed: int = 17) -> Self:
+        """Write a made-up cohort: features for all, waveforms and a raw recording for the first."""
+        write_cohort(SynthRecipe(subjects=n_subjects, seed=seed, signals=1, raw=1), root)
+        return cls(Path(root))
+
+    def _forms(self) -> tuple[Form, ...]:
+        if self.config.form != "auto":
+            return (self.config.form,)
+        return ("processed", "raw", "features") if self.config.repair else ("features", "processed", "raw")
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def _person(self, subject: str) -> dict[str, str]:
         if subject not in self._people:
             raise InputError(f"{INFO_TABLE}: has no row for {subject!r}; {len(self._people)} subjects are listed")
         return self._people[subject]
 
-    def _data_file(self, subject: str, reads: str) -> Path:
-        signal = self.root / "Processed_data" / f"{subject}.pkl"
-        features = self.root / "EEG_Features" / "DE"
-        choices = [signal]
-        if reads == "de":  # some tools rename the release's .pkl.pkl
-            choices = [features / f"{subject}.pkl.pkl", features / f"{subject}.pkl", signal]
-        for path in choices:
-            if path.is_file():
-                return path
+    def _session(self, subject: str) -> Path:
+        """Return the folder of a subject's raw files; the archive unpacks to Data/Data."""
+        nested = self.root / "Data" / "Data" / subject
+        return nested if nested.is_dir() else self.root / "Data" / subject
+
+    def _feature_files(self, subject: str, kind: str) -> list[Path]:
+        """Return a subject's file of one kind of feature, if it is there; some tools rename the .pkl.pkl."""
+        folder = self.root / "EEG_Features" / kind
+        return [path for path in (folder / f"{subject}.pkl.pkl", folder / f"{subject}.pkl") if path.is_file()][:1]
+
+    def _find_data(self, subject: str, reads: str) -> tuple[Form, Path]:
+        self._person(subject)
+        places: dict[Form, Path] = {
+            "features": self.root / "EEG_Features" / reads.upper() / f"{subject}.pkl.pkl",
+            "processed": self.root / "Processed_data" / f"{subject}.pkl",
+            "raw": self._session(subject) / "data.bdf",
+        }
+        forms = [form for form in self._forms() if form != "features" or reads != "signal_uv"]
+        for form in forms:
+            paths = self._feature_files(subject, reads.upper()) if form == "features" else [places[form]]
+            if paths and paths[0].is_file():
+                return form, paths[0]
         wanted = "waveforms" if reads == "signal_uv" else "band features or waveforms"
-        tried = " or ".join(path.relative_to(self.root).as_posix() for path in choices)
-        raise InputError(f"{subject}: {wanted} are needed, but {tried} is not there")
+        tried = " or ".join(self._name(places[form]) for form in forms)
+        where = f"but {tried} is not there" if forms else f"but source.form is {self.config.form}"
+        raise InputError(f"{subject}: {wanted} are needed, {where}")
 
-    def _ratings_file(self, subject: str) -> Path:
-        return self.root / "Data" / subject / "After_remarks.mat"
+    def _describe(self, subject: str) -> Recording:
+        """Return what the tables tell of a subject, without any signal."""
+        person = self._person(subject)
+        remarks = self._read_remarks(subject)
+        return Recording(
+            subject=subject,
+            channels=CHANNELS,
+            clips=tuple(clip.number for clip in CLIPS),
+            emotions=tuple(clip.label for clip in CLIPS),
+            ratings=None if remarks is None else remarks.ratings,
+            ranks=() if remarks is None else remarks.ranks,
+            age=int(person["Age"]),
+            sex=person["Gender"],
+            cohort=int(person["Cohort"]),
+            device_sfreq_hz=float(person["Sample_rate"]),
+            synthetic=self._synthetic,
+            notes=() if remarks else ("no self-ratings on file",),
+        )
 
+    def _read_remarks(self, subject: str) -> Remarks | None:
+        path = self._session(subject) / "After_remarks.mat"
+        return read_ratings(path, len(CLIPS), self._name(path)) if path.is_file() else None
 
-_PATTERNS = ("EEG_Features/DE/sub*.pkl", "Processed_data/sub*.pkl")
+    def _read_features(self, blank: Recording, path: Path, reads: str) -> Recording:
+        """Read DE or PSD; with PSD also DE, if it is there, since only that tells how noisy a trial is."""
+        array = load_array(path, DE_SHAPE, self._name(path), finite=False).astype(np.float32)
+        if reads == "de":
+            return _leave_out_incomplete(replace(blank, de=array), array, self._name(path))
+        level = self._feature_files(blank.subject, "DE")
+        recording = replace(blank, psd=array)
+        if level:
+            de = load_array(level[0], DE_SHAPE, self._name(level[0])).astype(np.float32)
+            recording = replace(recording, de=de)
+        else:
+            recording = replace(recording, notes=(*blank.notes, "noise was not judged: relative power has no level"))
+        return _leave_out_incomplete(recording, array, self._name(path))
 
-
-def _read_people(root: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of the information table by pseudonym, values checked."""
-    if not root.is_dir():
-        raise InputError(f"{root.name}: no such folder; expected FACED's release layout")
-    try:
-        text = (root / INFO_TABLE).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{root.name}: holds no {INFO_TABLE}; expected FACED's release layout") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{INFO_TABLE}: cannot be read ({type(error).__name__})") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-    if missing := [name for name in INFO_COLUMNS if name not in reader.fieldnames]:
-        raise InputError(f"{INFO_TABLE}: column {', '.join(missing)} is missing; expected {', '.join(INFO_COLUMNS)}")
-    people = {}
-    for row in reader:
-        person = {key: (row[key] or "").strip() for key in INFO_COLUMNS}
-        _check_person(person, reader.line_num)
-        people[person["sub"]] = person
-    return people
-
-
-def _check_person(person: dict[str, str], line: int) -> None:
-    for key, (pattern, accepted) in _ACCEPTED.items():
-        if not re.fullmatch(pattern, person[key]):
-            raise InputError(f"{INFO_TABLE} line {line}: {key} is {person[key][:20]!r}, expected {accepted}")
-
-
-_ACCEPTED = {
-    "sub": (r"sub\d{3}", "sub000 to sub999"),
-    "Gender": ("[FM]", "F or M"),
-    "Age": (r"\d{1,3}", "whole years"),
-    "Cohort": ("[12]", "1 or 2"),
-    "Sample_rate": (r"\d{2,5}", "Hz as a whole number"),
-}
-
-
-def _check_clips(path: Path) -> None:
-    """Compare the clip table, if it is there, with the one that labels are taken from."""
-    if not path.is_file():
-        return
-    try:
-        rows = list(load_workbook(path, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True))
-    except (OSError, KeyError, ValueError, IndexError, SyntaxError, zipfile.BadZipFile) as error:
-        raise InputError(f"{CLIP_TABLE}: cannot be read ({type(error).__name__})") from None
-    found = {row[0]: row for row in rows if isinstance(row[0], int)}
-    for clip in CLIPS:
-        row = found.get(clip.number, ())
-        if len(row) < 6:
-            raise InputError(f"{CLIP_TABLE}: has no complete row for clip {clip.number}")
-        if row[4:6] != (clip.valence, clip.emotion):
-            label = f"{row[4]} {row[5]}"[:40]
-            raise InputError(f"{CLIP_TABLE}: clip {clip.number} is {label!r}, expected {clip.valence} {clip.emotion}")
+    def _read_raw(self, blank: Recording, path: Path) -> Recording:
+        events = path.with_name("evt.bdf")
+        if not events.is_file():
+            raise InputError(f"{self._name(path)}: evt.bdf with its triggers is not beside it")
+        spans, notes = read_spans(events, self._name(events))
+        file = open_raw(path, self._name(path))
+        cut = cut_clips(file, spans, self.preprocessing, self._name(path))
+        if blank.cohort != file.cohort or blank.device_sfreq_hz != file.sfreq_hz:
+            notes.append(
+                f"{INFO_TABLE} says cohort {blank.cohort} at {blank.device_sfreq_hz:g} Hz, the recording is of cohort "
+                f"{file.cohort} at {file.sfreq_hz:g} Hz"
+            )
+        if blank.ranks and any(blank.ranks[span.clip - 1] != span.rank for span in spans) and len(spans) == len(CLIPS):
+            notes.append("the order of clips differs between triggers and ratings; that of the triggers is used")
+        return fill_from_cut(blank, cut, self.preprocessing.sfreq_hz, file.sfreq_hz, notes)
 
 
-def _is_synthetic(root: Path) -> bool:
-    """Tell whether the cohort says of itself that it is made up: by its mark or by its manifest."""
-    if (root / SYNTHETIC_MARK).exists():
-        return True
-    try:
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the real release has none
-        return False
-    return isinstance(manifest, dict) and manifest.get("synthetic") is True
-
-
-def _refuse_implausible(array: np.ndarray, name: str, *, is_signal: bool) -> None:
-    reason = "recording is not plausible as scalp EEG"
-    if is_signal:
-        spread = float(np.median(array.std(axis=-1).mean(axis=0)))
-        if spread > MAX_SIGNAL_SD_UV:
-            found = f"SD {spread:.0f} µV in the median channel, at most {MAX_SIGNAL_SD_UV:.0f} µV is plausible"
-            raise DroppedRecording(f"{name}: damaged recording: {found}", reason)
-        return
-    gamma = float(np.median(array[..., -1].mean(axis=(0, 2))))
-    if gamma > MAX_GAMMA_DE:
-        found = f"gamma DE {gamma:.1f} in the median channel, at most {MAX_GAMMA_DE} is plausible"
-        raise DroppedRecording(f"{name}: damaged recording: {found}", reason)
+def _leave_out_incomplete(recording: Recording, array: np.ndarray, name: str) -> Recording:
+    """Leave out the clips without numbers."""
+    whole = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+    if whole.all():
+        return recording
+    missing = [clip.number for clip, good in zip(CLIPS, whole, strict=True) if not good]
+    if not whole.any():
+        raise InputError(f"{name}: every clip holds values that are not finite numbers")
+    note = f"{list_clips(missing)} left out, with values that are not finite numbers"
+    return keep_trials(recording, np.flatnonzero(whole).tolist(), note, "trial holds values that are not finite")

@@ -34,7 +34,7 @@ _OPCODES = set(
 _MEMO = 1000
 
 
-def load_array(path: Path, shape: tuple[int, ...], name: str) -> np.ndarray:
+def load_array(path: Path, shape: tuple[int, ...], name: str, *, finite: bool = True) -> np.ndarray:
     """Read a pickle that holds one float array of a known shape.
 
     Parameters
@@ -44,6 +44,8 @@ def load_array(path: Path, shape: tuple[int, ...], name: str) -> np.ndarray:
         What the array must have.
     name : str
         How messages call the file: relative to the data root.
+    finite : bool
+        Whether values that are not finite are refused.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def load_array(path: Path, shape: tuple[int, ...], name: str) -> np.ndarray:
     array = _load(data, name)
     if array.shape != shape:
         raise InputError(f"{name}: shape {array.shape}, expected {shape}")
-    if not np.isfinite(array).all():
+    if finite and not np.isfinite(array).all():
         raise InputError(f"{name}: holds {np.count_nonzero(~np.isfinite(array))} values that are not finite numbers")
     return array
 

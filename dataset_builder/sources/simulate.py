@@ -5,6 +5,7 @@ course from second to second, and three planted effects that all subjects share:
 each second of a clip. The planted effects belong to the films, so every cohort has the same ones, whatever its seed.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.fft import irfft
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 
+from dataset_builder.bands import compute_de
 from dataset_builder.seeds import make_rng
 from dataset_builder.sources.clips import CLIPS
 from dataset_builder.sources.statistics import (
@@ -50,6 +52,11 @@ _DRIFT_SD_UV = 4.0
 #: Angle over which the correlation of waveforms falls (as a bell) to 1/e before the average reference, radians: volume
 #: conduction blurs what neighbouring electrodes see.
 _CONDUCTION_RAD = 0.9
+
+#: Filters of neighbouring bands overlap, and the average reference lends weak channels power of strong ones: so often
+#: is the band power measured and the gains set right, each time within these limits, nats.
+_CORRECTIONS = 3
+_EXCESS_RANGE = (-0.7, 0.7)
 
 #: Time over which the amplitude glides from one second to the next, samples (0.2 s).
 _GLIDE = 50
@@ -113,22 +120,30 @@ def draw_signal(seed: int, subject: str, course: np.ndarray) -> np.ndarray:
         At 250 Hz, referenced to the average of all 32 channels.
     """
     rng = make_rng(seed, "synthetic", subject, "signal")
+    drift = _draw_noise(rng, 0.05, 1.0) * np.float32(_DRIFT_SD_UV)
+    noises = [_draw_noise(rng, low, high) for low, high in BANDS.values()]
     sd_uv = np.exp(course - 0.5 * np.log(2 * np.pi * np.e)).astype(np.float32)
-    signal = _draw_noise(rng, 0.05, 1.0) * np.float32(_DRIFT_SD_UV)
-    for band, (low, high) in enumerate(BANDS.values()):
-        noise = _draw_noise(rng, low, high)
-        gain = sd_uv[..., band] / _second_sd(noise)
-        # The average reference lends weak channels power of strong ones: measured once and taken back.
-        gain *= sd_uv[..., band] / _second_sd(_apply_gain(noise, gain))
+    gains = [sd_uv[..., band] / _second_sd(noise) for band, noise in enumerate(noises)]
+    signal = _add_up(drift, noises, gains)
+    for _ in range(_CORRECTIONS):
+        excess = np.clip(compute_de(signal, SFREQ_HZ) - course, *_EXCESS_RANGE)
+        gains = [gain * np.exp(-excess[..., band], dtype=np.float32) for band, gain in enumerate(gains)]
+        signal = _add_up(drift, noises, gains)
+    return signal
+
+
+def _add_up(drift: np.ndarray, noises: Sequence[np.ndarray], gains: Sequence[np.ndarray]) -> np.ndarray:
+    """Return drift and bands as one signal against the average of all channels."""
+    signal = drift.copy()
+    for noise, gain in zip(noises, gains, strict=True):
         signal += _apply_gain(noise, gain)
     return signal - signal.mean(axis=1, keepdims=True)
 
 
 def _apply_gain(noise: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Return noise times the gain of each second, gliding from one to the next, against the average of all channels."""
-    steps = np.repeat(gain, SFREQ_HZ, axis=-1)
-    scaled = noise * uniform_filter1d(steps, _GLIDE, axis=-1, mode="nearest")
-    return scaled - scaled.mean(axis=1, keepdims=True)
+    """Return noise times the gain of each second, gliding from one to the next."""
+    steps = np.repeat(gain.astype(np.float32), SFREQ_HZ, axis=-1)
+    return noise * uniform_filter1d(steps, _GLIDE, axis=-1, mode="nearest")
 
 
 def _second_sd(noise: np.ndarray) -> np.ndarray:
@@ -142,7 +157,7 @@ def _draw_noise(rng: np.random.Generator, low_hz: float, high_hz: float) -> np.n
     inside = np.flatnonzero((frequencies >= low_hz) & (frequencies < high_hz))
     parts = rng.standard_normal((2, len(CLIPS), len(CHANNELS), len(inside)), dtype=np.float32)
     parts = np.einsum("ij,pnjk->pnik", _conduction(), parts, optimize=True)
-    amplitude = 1 / np.sqrt(frequencies[inside])
+    amplitude = 1 / frequencies[inside]
     amplitude *= N_TIMES / 2 / np.sqrt((amplitude**2).sum())
     spectrum = np.zeros((len(CLIPS), len(CHANNELS), len(frequencies)), dtype=np.complex64)
     spectrum[..., inside] = (parts[0] + 1j * parts[1]) * amplitude.astype(np.float32)

@@ -20,13 +20,14 @@ from pydantic import Field, model_validator
 from scipy.io import savemat
 from tqdm import tqdm
 
-from dataset_builder.bands import compute_de
+from dataset_builder.bands import compute_de, compute_psd
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import Manifest, write_bytes, write_text
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
 from dataset_builder.sources.clips import CLIPS
-from dataset_builder.sources.faced import CLIP_TABLE, INFO_TABLE, SYNTHETIC_MARK
+from dataset_builder.sources.faced_fake import FILM_S, lay_out_session, write_events, write_samples
+from dataset_builder.sources.faced_tables import CLIP_TABLE, INFO_TABLE, SYNTHETIC_MARK
 from dataset_builder.sources.people import Person, draw_person, draw_presentation, draw_ratings
 from dataset_builder.sources.simulate import SFREQ_HZ, draw_course, draw_signal
 from dataset_builder.stage import find_finished, open_stage
@@ -38,6 +39,11 @@ Nobody was recorded: every subject here is made up by `eeg-copilot synth` in the
 Scientific Data 10:740). Band power, ratings and demographics follow that data set's population statistics, and effects
 of clips and emotions are planted. Results on these data say nothing about people. Research use only, not a medical
 device.
+"""
+
+_RAW_TEXT = f"""
+Subjects with continuous recordings: {{raw}}. In these every film lasts {FILM_S:g} s, so that files stay small: the
+spans in the triggers are not those of the clip table.
 """
 
 #: Bytes of the release's header: a space after "Cohort", and lines end with CRLF.
@@ -69,6 +75,8 @@ class SynthRecipe(StrictModel):
         Who gets waveforms (54 MB each): everybody, the first so many, or the named subjects.
     features : bool
         Whether band features are written. They are computed from the waveforms where there are any.
+    raw : int
+        The first so many get continuous recordings in ``Data/`` (23 MB each at 250 Hz, 92 MB at 1000 Hz).
     effect : float
         Factor on what the films do to everybody: 1 as weak as on FACED, 0 nothing (a control that no reader may beat),
         up to 4 for a task that a few subjects suffice to learn.
@@ -78,6 +86,7 @@ class SynthRecipe(StrictModel):
     seed: int = 17
     signals: Literal["all"] | int | list[str] = 2
     features: bool = True
+    raw: int = Field(default=0, ge=0)
     effect: float = Field(default=1.0, ge=0.0, le=4.0)
 
     @model_validator(mode="after")
@@ -87,6 +96,8 @@ class SynthRecipe(StrictModel):
             raise ValueError(f"signals is {self.signals}; accepted: all, 0 to {self.subjects}, or pseudonyms")
         if unknown := sorted(set(self.with_signal()) - set(names)):
             raise ValueError(f"signals names {', '.join(unknown)}; accepted: {names[0]} to {names[-1]}")
+        if self.raw > self.subjects:
+            raise ValueError(f"raw is {self.raw}; accepted: 0 to {self.subjects}")
         if not self.features and len(set(self.with_signal())) < self.subjects:
             raise ValueError("features: false leaves subjects without any data; accepted only with signals: all")
         return self
@@ -110,7 +121,7 @@ def write_cohort(recipe: SynthRecipe, out_dir: str | Path) -> Manifest:
     recipe : SynthRecipe
     out_dir : str or Path
         Gets FACED's files (``Recording_info.csv``, ``Stimuli_info.xlsx``, ``Data/``, ``Processed_data/``,
-        ``EEG_Features/DE/``) and the mark ``SYNTHETIC.md``. A finished cohort of the same recipe is left as it is; an
+        ``EEG_Features/``) and the mark ``SYNTHETIC.md``. A finished cohort of the same recipe is left as it is; an
         interrupted one is completed.
 
     Returns
@@ -127,13 +138,15 @@ def write_cohort(recipe: SynthRecipe, out_dir: str | Path) -> Manifest:
     with open_stage("synth", out_dir, recipe, seed=recipe.seed) as stage:
         stage.synthetic = True
         people = {name: draw_person(recipe.seed, name) for name in recipe.names()}
-        write_text(stage.folder / SYNTHETIC_MARK, _MARK_TEXT)
+        told = _RAW_TEXT.format(raw=recipe.raw) if recipe.raw else ""
+        write_text(stage.folder / SYNTHETIC_MARK, _MARK_TEXT + told)
         write_bytes(stage.folder / INFO_TABLE, render_people(people))
         write_bytes(stage.folder / CLIP_TABLE, render_clips())
         with_signal = set(recipe.with_signal())
         for name in tqdm(people, desc="synthetic subjects", unit="subject"):
-            _write_subject(stage.folder, recipe, name, with_signal=name in with_signal)
+            _write_subject(stage.folder, recipe, name, people[name], with_signal=name in with_signal)
         stage.facts |= {"subjects": recipe.subjects, "with_waveforms": len(with_signal), "clips": len(CLIPS)}
+        stage.facts["with_raw"] = recipe.raw
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
 
@@ -216,22 +229,31 @@ def render_remarks(seed: int, subject: str) -> bytes:
     return b"MATLAB 5.0 MAT-file, synthetic".ljust(116) + buffer.getvalue()[116:]  # the text would hold the time
 
 
-def _write_subject(folder: Path, recipe: SynthRecipe, subject: str, *, with_signal: bool) -> None:
+def _write_subject(folder: Path, recipe: SynthRecipe, subject: str, person: Person, *, with_signal: bool) -> None:
     """Write one subject's files; those that an interrupted run left are complete and stay."""
-    remarks = folder / "Data" / subject / "After_remarks.mat"
+    session = folder / "Data" / subject
     signal_file = folder / "Processed_data" / f"{subject}.pkl"
-    feature_file = folder / "EEG_Features" / "DE" / f"{subject}.pkl.pkl"
-    wanted = [remarks, *[signal_file] * with_signal, *[feature_file] * recipe.features]
+    de_file, psd_file = (folder / "EEG_Features" / kind / f"{subject}.pkl.pkl" for kind in ("DE", "PSD"))
+    raw_files = [session / "data.bdf", session / "evt.bdf"] if subject in recipe.names()[: recipe.raw] else []
+    wanted = [session / "After_remarks.mat", *raw_files, *[signal_file] * with_signal]
+    wanted += [de_file, *[psd_file] * with_signal] if recipe.features else []
     if all(path.is_file() for path in wanted):
         return
-    write_bytes(remarks, render_remarks(recipe.seed, subject))
+    write_bytes(session / "After_remarks.mat", render_remarks(recipe.seed, subject))
     de = draw_course(recipe.seed, subject, recipe.effect)
-    if with_signal:
+    if with_signal or raw_files:
         signal = draw_signal(recipe.seed, subject, de)
         de = compute_de(signal, SFREQ_HZ)
+    if with_signal:
         write_bytes(signal_file, _pickle(signal))
+    if with_signal and recipe.features:
+        write_bytes(psd_file, _pickle(compute_psd(signal, SFREQ_HZ)))
     if recipe.features:
-        write_bytes(feature_file, _pickle(de))
+        write_bytes(de_file, _pickle(de))
+    if raw_files:
+        plan = lay_out_session(recipe.seed, subject, person)
+        write_samples(raw_files[0], plan, signal)
+        write_events(raw_files[1], plan)
 
 
 def _pickle(values: np.ndarray) -> bytes:

@@ -15,17 +15,13 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from torch import Tensor
 from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
+from dataset_builder.alphabets import QWEN2_RULE
 from dataset_builder.errors import RecipeError
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import derive_seed
 from model_recipes.bases.qwen2 import END_OF_TEXT, TURN_END, TURN_START, Shape, make_config, make_tokenizer
 from model_recipes.loop import LoopConfig, draw_windows, thin_curve, train_steps
 from model_recipes.perplexity import cut_windows
-
-#: How Qwen2 cuts text before merging: words with one leading mark, single digits, runs of marks, line ends.
-PRETOKENIZE = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
 _MAX_POSITIONS = 2048
 _ROPE_THETA = 10_000.0
@@ -79,7 +75,7 @@ def train_tokenizer(texts: list[str], vocab: int) -> Qwen2Tokenizer:
     bpe.normalizer = normalizers.NFC()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PRETOKENIZE), behavior="isolated"),
+            pre_tokenizers.Split(Regex(QWEN2_RULE), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

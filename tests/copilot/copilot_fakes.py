@@ -15,8 +15,8 @@ from copilot.record import Record
 from copilot.record.build import build_record
 from copilot.record.types import Provenance
 from dataset_builder.codecs import BandPowerConfig, Codec, make_codec
-from dataset_builder.prompts import render_answer
-from dataset_builder.types import EMOTIONS, SCALP_CHANNELS, Recording
+from dataset_builder.prompts import DEFAULT_STYLE, PromptFacts
+from dataset_builder.types import EMOTIONS, SCALP_CHANNELS, Code, Recording
 from model_recipes.gguf_file import CopilotGguf, add_copilot_keys
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -51,7 +51,8 @@ def make_copilot_recording(n_windows: int = 3, seed: int = 0, **facts: Any) -> R
 @cache
 def fitted_codec() -> Codec:
     """Return a band-power codec fitted on two made-up subjects."""
-    return make_codec(BandPowerConfig()).fit([make_copilot_recording(2, seed) for seed in (101, 102)])
+    codec = make_codec(BandPowerConfig())
+    return codec.fit(codec.extract(make_copilot_recording(2, seed)) for seed in (101, 102))
 
 
 class FakeEngine:
@@ -63,10 +64,19 @@ class FakeEngine:
         Gets `share`; the others get the rest in equal parts.
     text : str, optional
         Raw text that `generate` returns instead of a proper answer.
+    prefix : str
+        How answers must begin.
     """
 
-    def __init__(self, favourite: str = "joy", share: float = 0.6, text: str | None = None) -> None:
-        self.favourite, self.share, self.text = favourite, share, text
+    def __init__(
+        self,
+        favourite: str = "joy",
+        share: float = 0.6,
+        text: str | None = None,
+        prefix: str = DEFAULT_STYLE.answer_prefix,
+    ) -> None:
+        self.favourite, self.share, self.text, self.prefix = favourite, share, text, prefix
+        self.begun: list[str] = []
         self.prompts: list[list[dict[str, str]]] = []
         self.schemas: list[dict[str, Any] | None] = []
 
@@ -77,16 +87,23 @@ class FakeEngine:
         return None
 
     def score_labels(self, messages: list[dict[str, str]], labels: Sequence[str], prefix: str) -> dict[str, float]:
-        assert prefix == '{"emotion": "'
+        assert prefix == self.prefix
         self.prompts.append(messages)
         rest = (1 - self.share) / (len(labels) - 1)
         return {label: self.share if label == self.favourite else rest for label in labels}
 
     def generate(
-        self, messages: list[dict[str, str]], schema: dict[str, Any] | None, *, max_tokens: int, seed: int
+        self,
+        messages: list[dict[str, str]],
+        schema: dict[str, Any] | None,
+        *,
+        prefix: str = "",
+        max_tokens: int,
+        seed: int,
     ) -> str:
         self.schemas.append(schema)
-        return self.text if self.text is not None else render_answer(self.favourite, "Something stands out.")
+        self.begun.append(prefix)
+        return self.text if self.text is not None else proper_answer(self.favourite)
 
 
 class ScriptedEngine(FakeEngine):
@@ -101,12 +118,29 @@ class ScriptedEngine(FakeEngine):
         return dict(zip(labels, self.rows[len(self.prompts) - 1], strict=True))
 
     def generate(
-        self, messages: list[dict[str, str]], schema: dict[str, Any] | None, *, max_tokens: int, seed: int
+        self,
+        messages: list[dict[str, str]],
+        schema: dict[str, Any] | None,
+        *,
+        prefix: str = "",
+        max_tokens: int,
+        seed: int,
     ) -> str:
         assert schema is not None
         self.schemas.append(schema)
         self.explained = messages
-        return render_answer(schema["properties"]["emotion"]["enum"][0])
+        return proper_answer(schema["properties"]["emotion"]["enum"][0])
+
+
+def proper_answer(emotion: str, **facts: Any) -> str:
+    """Return the answer that a model is trained to give for some code; `facts` are age and sex."""
+    return DEFAULT_STYLE.render_answer(emotion, PromptFacts(**facts), fitted_codec(), some_code())
+
+
+@cache
+def some_code() -> Code:
+    """Return the code of a made-up window."""
+    return fitted_codec().encode_recording(make_copilot_recording(1))[0]
 
 
 def peaked(emotion: str, share: float) -> list[float]:
@@ -115,7 +149,7 @@ def peaked(emotion: str, share: float) -> list[float]:
     return [share if name == emotion else rest for name in EMOTIONS]
 
 
-def answer_with(text: str = "", emotion: str = "joy", suggestions: Sequence[str] = ("self-rating",)) -> str:
+def answer_with(text: str = "", emotion: str = "joy", suggestions: Sequence[str] = ()) -> str:
     """Return a raw answer with `text` as its assessment."""
     return json.dumps({"emotion": emotion, "assessment": text, "suggestions": list(suggestions)})
 

@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -6,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.answer import RecordingAnswer
+from copilot.answer import RecordingAnswer, answer_recording
 from copilot.gate import CHANCE, cap_age, check_text
 from dataset_builder.errors import InputError
-from dataset_builder.prompts import render_answer, select_suggestions
+from dataset_builder.prompts import LIBRARY, PromptConfig, PromptFacts, get_style
 from dataset_builder.types import EMOTIONS
 from tests.copilot.copilot_fakes import (
     FakeEngine,
@@ -19,6 +20,7 @@ from tests.copilot.copilot_fakes import (
     make_answer,
     make_copilot_recording,
     peaked,
+    proper_answer,
 )
 
 
@@ -26,7 +28,7 @@ def test_every_window_is_asked_once_with_its_own_code():
     engine = FakeEngine()
     recording = make_copilot_recording(4)
     answer = make_answer(recording, engine)
-    texts = [fitted_codec().to_text(code) for code in fitted_codec().encode(list(recording))]
+    texts = [fitted_codec().to_text(code) for code in fitted_codec().encode_recording(recording)]
     assert [text in prompt[1]["content"] for text, prompt in zip(texts, engine.prompts, strict=True)] == [True] * 4
     assert answer.window_scores.shape == (4, 9)
 
@@ -50,16 +52,58 @@ def test_the_window_that_supports_the_headline_most_is_explained():
 
 
 def test_suggestions_come_from_the_library_in_the_model_s_order():
-    answer = make_answer(engine=FakeEngine("joy"))
-    assert [item.id for item in answer.explanation.suggestions] == select_suggestions("joy")
-    assert answer.explanation.text.startswith("Estimated evoked emotion: joy")
+    engine = FakeEngine("fear", text=proper_answer("fear", age=24, sex="F"))
+    answer = make_answer(engine=engine)
+    assert list(answer.explanation.suggestions) == LIBRARY.select_suggestions("fear", 24, "F")
+    assert answer.explanation.text.startswith("Estimated evoked emotion: fear")
     assert answer.explanation.withheld == ""
     assert answer.explanation.observation.startswith("Largest deviation:")
 
 
 def test_suggestions_for_another_emotion_or_given_twice_are_left_out():
-    engine = FakeEngine("joy", text=answer_with("Fine.", suggestions=["self-rating", "grounding", "self-rating"]))
-    assert [item.id for item in make_answer(engine=engine).explanation.suggestions] == ["self-rating"]
+    given = ["naming", "reappraisal", "naming", "with-guardian"]
+    engine = FakeEngine("fear", text=answer_with("Fine.", "fear", given))
+    assert [item.id for item in make_answer(engine=engine).explanation.suggestions] == ["naming"]
+
+
+def test_a_minor_s_suggestions_name_a_guardian():
+    engine = FakeEngine("fear", text=proper_answer("fear", age=15))
+    answer = make_answer(make_copilot_recording(age=15), engine)
+    assert answer.explanation.suggestions[0].id == "with-guardian"
+    assert engine.schemas[0]["properties"]["suggestions"]["items"]["enum"][0] == "with-guardian"
+
+
+def test_a_positive_state_gets_no_suggestion_whatever_the_model_writes():
+    answer = make_answer(engine=FakeEngine("joy", text=answer_with("Fine.", "joy", ["grounding"])))
+    assert answer.explanation.text == "Fine."
+    assert answer.explanation.suggestions == ()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("emotion", ["sadness", "joy"])
+def test_answers_in_plain_text_are_begun_with_the_headline(emotion, language):
+    style = get_style(PromptConfig(style="paper", language=language))
+    recording = make_copilot_recording(2)
+    facts = PromptFacts(recording.age, recording.sex)
+    raw = style.render_answer(emotion, facts, fitted_codec(), fitted_codec().encode_recording(recording)[0])
+    engine = FakeEngine(emotion, text=raw, prefix=style.answer_prefix)
+    answer = answer_recording(recording, engine, fitted_codec(), style)
+    assert engine.schemas == [None]
+    assert engine.begun == [f'Emotion label: "{emotion}"']
+    assert raw.startswith(engine.begun[0])
+    assert answer.explanation.withheld == ""
+    assert answer.explanation.text in raw
+    assert answer.explanation.observation in answer.explanation.text
+    assert list(answer.explanation.suggestions) == LIBRARY.select_suggestions(emotion, recording.age, recording.sex)
+
+
+def test_facial_features_of_a_window_are_told_where_the_model_was_trained_so():
+    recording = make_copilot_recording(2, facial=({"AU04": 0.25}, {"AU12": 0.75}))
+    for facial in (True, False):
+        engine = FakeEngine("joy")
+        answer_recording(recording, engine, fitted_codec(), get_style(PromptConfig(facial=facial)))
+        told = ["AU04 0.25" in engine.prompts[0][1]["content"], "AU12 0.75" in engine.prompts[1][1]["content"]]
+        assert told == [facial, facial]
 
 
 @pytest.mark.parametrize("raw", ["", '{"emotion": "joy", "assess', answer_with("x", suggestions=["take-pills"])])
@@ -75,7 +119,7 @@ def test_unreadable_answer_leaves_the_scores_and_says_so(raw):
     ("text", "reason"),
     [
         ("The person suffers from depression.", "depression"),
-        ("Take 20 mg daily.", "20 mg"),
+        ("Take 20 mg daily.", "20 mg (dose)"),
         ("This is certainly joy.", "certainly"),
         ("A suicidal risk.", "suicidal"),
         ("Estimated evoked emotion: Anger.", "another emotion (anger)"),
@@ -92,7 +136,23 @@ def test_words_a_model_must_not_bring_in_are_withheld(text, reason):
 @pytest.mark.parametrize("emotion", EMOTIONS)
 def test_trained_answers_pass_the_check(emotion):
     observation = "Largest deviation: alpha power above the personal average at left central."
-    assert check_text(render_answer(emotion, observation).split('"assessment": "')[1].split('"')[0], emotion) == ""
+    assert check_text(json.loads(proper_answer(emotion))["assessment"] + observation, emotion) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("估计诱发的情绪：joy（喜悦，正性效价）。", ""),
+        ("更可能是悲伤。", "another emotion (sadness)"),
+        ("更可能是sadness。", "another emotion (sadness)"),
+        ("该患者可能患有抑郁症。", "抑郁症 (diagnosis)"),
+        ("脑电脑电脑电脑电。", "not readable"),
+    ],
+)
+def test_chinese_sentences_are_checked(text, reason):
+    found = check_text(text, "joy", "zh")
+    assert reason in found
+    assert bool(found) is bool(reason)
 
 
 def test_flat_signal_makes_it_abstain_without_asking_the_model():

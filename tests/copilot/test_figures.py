@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from copilot.figures import plot_scores, plot_windows
-from copilot.signal_figures import plot_band_topomaps, plot_traces
 from dataset_builder.errors import InputError
+from dataset_builder.signal_figures import plot_band_topomaps, plot_traces
 from dataset_builder.types import EMOTIONS, SCALP_CHANNELS
 from tests.copilot.copilot_fakes import make_signal, peaked
 

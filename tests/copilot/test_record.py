@@ -61,7 +61,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def record() -> Record:
-    return make_record(make_copilot_recording(4, synthetic=True, notes=("Noted.",)), metrics=[METRIC])
+    recording = make_copilot_recording(4, synthetic=True, notes=("Noted.",))
+    return make_record(recording, FakeEngine("fear"), metrics=[METRIC])
 
 
 @pytest.fixture(scope="module")
@@ -180,11 +181,13 @@ def test_page_shows_prompt_sources_and_accuracy(record, page):
     assert [turn.role for turn in record.prompt] == ["system", "user"]
     shown = "".join(page.texts)
     assert all(turn.content in shown for turn in record.prompt)
+    assert len(record.suggestions) == 3
     for item in record.suggestions:
         assert item.text in page.text
         assert item.source.title in page.text
         assert item.source.url in page.text
         assert "not a prescription" in item.why
+    assert page.text.count("Not yet clinically reviewed.") == 3
     assert "0.321 (0.280 to 0.360)" in page.text
     assert "unseen subjects and clips" in page.text
 
@@ -204,6 +207,34 @@ def test_abstaining_record_has_no_label_no_score_and_no_suggestion(flat_record):
     assert "No estimate" in page.texts
     assert estimate.reason in page.text
     assert not [cell for cell in page.all("td") if "data-score" in cell]
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        (FakeEngine("joy"), "Neutral and positive states get no suggestion."),
+        (FakeEngine("neutral"), "Neutral and positive states get no suggestion."),
+        (FakeEngine("fear", text=answer_with("Fine.", "fear")), "None: the model selected none that fits."),
+        (FakeEngine("fear"), ""),
+    ],
+)
+def test_a_record_says_why_it_holds_no_suggestion(engine, said):
+    record = make_record(make_copilot_recording(2), engine)
+    assert record.no_suggestions == said
+    assert bool(record.suggestions) is not bool(said)
+    assert said in Page(render_html(record)).text
+
+
+def test_a_record_without_an_estimate_says_why_it_holds_no_suggestion(flat_record):
+    assert flat_record.no_suggestions == "None: no estimate was given."
+    assert flat_record.no_suggestions in Page(render_html(flat_record)).text
+
+
+def test_a_review_is_told(record):
+    lines = [record.suggestions[0].model_copy(update={"reviewed": "clinical psychologist, 2026-05-04"})]
+    text = Page(render_html(record.model_copy(update={"suggestions": lines}))).text
+    assert "Reviewed by: clinical psychologist, 2026-05-04." in text
+    assert "Not yet clinically reviewed." not in text
 
 
 def test_withheld_text_is_nowhere():

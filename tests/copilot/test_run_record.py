@@ -14,7 +14,7 @@ from copilot.record import FORMATS, build, parse_record
 from copilot.record.types import NOTICE
 from dataset_builder.errors import CopilotError, RecipeError
 from dataset_builder.manifest import MANIFEST, Metric, describe_file, hash_file, read_manifest
-from dataset_builder.prompts import select_suggestions
+from dataset_builder.prompts import LIBRARY
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import open_stage
 from dataset_builder.types import SCALP_CHANNELS
@@ -78,7 +78,8 @@ def test_folder_holds_every_format_and_the_manifest_last(edf, model, tmp_path, e
     assert record.recording.sha256 == hash_file(edf)
     assert record.provenance.gguf_sha256 == hash_file(model)
     assert (record.provenance.base, record.provenance.corpus) == ("tiny-base", "tiny-corpus")
-    assert record.provenance.codec == f"band_power (levels {fitted_codec().config.levels}, space regions, windows 1)"
+    options = f"feature de, levels {fitted_codec().config.levels}, normalization session, space regions, windows 1"
+    assert record.provenance.codec == f"band_power ({options})"
     shown = capsys.readouterr()
     assert "estimate   joy" in shown.out
     assert NOTICE in shown.out
@@ -251,5 +252,7 @@ def test_real_model_answers_a_real_file(edf, tmp_path, capsys):
     assert first.estimate.emotion == second.estimate.emotion
     assert first.assessment == second.assessment
     assert first.provenance.model == "tiny"
-    assert {item.id for item in first.suggestions} <= set(select_suggestions(first.estimate.emotion))
+    fitting = LIBRARY.select_suggestions(first.estimate.emotion)
+    assert {item.id for item in first.suggestions} <= {item.id for item in fitting}
+    assert bool(first.suggestions) is bool(fitting)
     assert read_manifest(tmp_path / "a").parents[0].stage == "gguf"

@@ -13,11 +13,12 @@ from long_way import ask_transformers
 
 from dataset_builder.corpus import load_split
 from dataset_builder.errors import InputError
-from dataset_builder.prompts import ANSWER_PREFIX, answer_schema, parse_answer
+from dataset_builder.prompts import DEFAULT_STYLE, LIBRARY
 from dataset_builder.types import EMOTIONS
 from model_recipes.checkpoint import HARD_STRINGS, load_model
 from model_recipes.engine import Engine, EngineError, count_threads
 
+PREFIX = DEFAULT_STYLE.answer_prefix
 CHATS = [
     [{"role": "system", "content": "Read the code."}, {"role": "user", "content": "EEG:\ndelta 0123\n\n\nalpha 99"}],
     [{"role": "user", "content": "no system turn"}],
@@ -70,23 +71,23 @@ def test_any_text_becomes_the_same_tokens(engine, hf, text):
 
 def test_scores_equal_transformers(engine, hf, prompts):
     for messages in prompts[:3]:
-        found = engine.score_labels(messages, EMOTIONS, ANSWER_PREFIX)
+        found = engine.score_labels(messages, EMOTIONS, PREFIX)
         assert list(found) == list(EMOTIONS)
         assert sum(found.values()) == pytest.approx(1, abs=1e-9)
-        assert found == pytest.approx(ask_transformers(hf, messages, EMOTIONS, ANSWER_PREFIX), abs=1e-4)
+        assert found == pytest.approx(ask_transformers(hf, messages, EMOTIONS, PREFIX), abs=1e-4)
 
 
 def test_labels_that_share_tokens_are_told_apart(engine, hf, prompts):
     labels = ["joyous", "joyless", "joy", "jolly", "sad", "sadder"]
-    found = engine.score_labels(prompts[0], labels, ANSWER_PREFIX)
+    found = engine.score_labels(prompts[0], labels, PREFIX)
     assert sum(found.values()) == pytest.approx(1, abs=1e-9)
-    assert found == pytest.approx(ask_transformers(hf, prompts[0], labels, ANSWER_PREFIX), abs=1e-4)
+    assert found == pytest.approx(ask_transformers(hf, prompts[0], labels, PREFIX), abs=1e-4)
 
 
 def test_scores_do_not_depend_on_what_was_asked_before(gguf_dir, engine, prompts):
-    warm = engine.score_labels(prompts[1], EMOTIONS, ANSWER_PREFIX)
+    warm = engine.score_labels(prompts[1], EMOTIONS, PREFIX)
     with Engine(gguf_dir / "tiny-F32.gguf", n_threads=1) as fresh:
-        assert fresh.score_labels(prompts[1], EMOTIONS, ANSWER_PREFIX) == pytest.approx(warm, abs=1e-5)
+        assert fresh.score_labels(prompts[1], EMOTIONS, PREFIX) == pytest.approx(warm, abs=1e-5)
 
 
 @pytest.mark.parametrize("file_type", ["F32", "F16"])
@@ -102,14 +103,18 @@ def test_greedy_text_equals_transformers(gguf_dir, hf, prompts, file_type):
 
 def test_every_schema_answer_can_be_read(engine):
     for seed in range(20):
-        text = engine.generate(CHATS[0], answer_schema(), max_tokens=940, seed=seed, temperature=1.0)
-        assert parse_answer(text).emotion in EMOTIONS
+        text = engine.generate(CHATS[0], DEFAULT_STYLE.answer_schema(), max_tokens=940, seed=seed, temperature=1.0)
+        assert DEFAULT_STYLE.parse_answer(text).emotion in EMOTIONS
         assert re.match(r'^\{"emotion": "[a-z]+", "assessment": "', text), "spaces as json.dumps writes them"
 
 
-def test_schema_can_fix_the_emotion(engine, prompts):
-    text = engine.generate(prompts[0], answer_schema("joy"), max_tokens=700, seed=1, temperature=1.0)
-    assert text.startswith(ANSWER_PREFIX + 'joy"')
+@pytest.mark.parametrize("emotion", ["fear", "joy"])
+def test_schema_can_fix_the_emotion(engine, prompts, emotion):
+    schema = DEFAULT_STYLE.answer_schema(emotion, age=12)
+    text = engine.generate(prompts[0], schema, max_tokens=700, seed=1, temperature=1.0)
+    assert text.startswith(DEFAULT_STYLE.start_answer(emotion))
+    fitting = {item.id for item in LIBRARY.select_suggestions(emotion, 12)}
+    assert set(DEFAULT_STYLE.parse_answer(text).suggestions) <= fitting
 
 
 def test_same_seed_same_answer(engine, prompts):
@@ -124,7 +129,7 @@ def test_timings_are_told(engine, prompts):
 
 
 def test_prefix_begins_the_answer(engine, prompts):
-    assert engine.generate(prompts[0], prefix=ANSWER_PREFIX, max_tokens=3).startswith(ANSWER_PREFIX)
+    assert engine.generate(prompts[0], prefix=PREFIX, max_tokens=3).startswith(PREFIX)
     with pytest.raises(InputError, match="accepted: one of them"):
         engine.generate(prompts[0], OBJECT, prefix="{")
 
@@ -138,7 +143,7 @@ def test_callback_sees_the_text_and_can_stop(engine, prompts):
 
 def test_time_limit_stops(engine, prompts):
     started = time.monotonic()
-    engine.generate(prompts[0], answer_schema(), max_tokens=700, temperature=1.0, time_limit_s=0.0)
+    engine.generate(prompts[0], DEFAULT_STYLE.answer_schema(), max_tokens=700, temperature=1.0, time_limit_s=0.0)
     assert time.monotonic() - started < 1
 
 
@@ -162,7 +167,7 @@ def test_a_fixed_context_is_kept(gguf_dir, prompts):
         Engine(gguf_dir / "tiny-F32.gguf", n_threads=1, n_ctx=256) as engine,
         pytest.raises(EngineError, match="at most 256 fit"),
     ):
-        engine.score_labels([{"role": "user", "content": "0 " * 300}], EMOTIONS, ANSWER_PREFIX)
+        engine.score_labels([{"role": "user", "content": "0 " * 300}], EMOTIONS, PREFIX)
 
 
 def test_no_port_is_opened_and_nothing_is_left(gguf_dir):

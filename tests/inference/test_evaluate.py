@@ -12,7 +12,7 @@ from long_way import ask_transformers
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import hash_file, read_manifest
-from dataset_builder.prompts import ANSWER_PREFIX
+from dataset_builder.prompts import DEFAULT_STYLE
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import open_stage
 from dataset_builder.types import EMOTIONS
@@ -46,7 +46,7 @@ def test_transformers_reader_equals_the_long_way(model_dir, rows):
     scores = HFReader(model_dir, batch_size=2).score(mixed)
     assert scores.shape == (5, 9)
     for row, found in zip(mixed, scores, strict=True):
-        wanted = ask_transformers(hf, row["messages"][:-1], EMOTIONS, ANSWER_PREFIX)
+        wanted = ask_transformers(hf, row["messages"][:-1], EMOTIONS, DEFAULT_STYLE.answer_prefix)
         np.testing.assert_allclose(found, list(wanted.values()), atol=1e-5)
 
 

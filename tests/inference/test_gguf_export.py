@@ -16,6 +16,7 @@ from dataset_builder.codecs import dump_codec
 from dataset_builder.corpus import load_codec
 from dataset_builder.errors import CopilotError, InputError, RecipeError, StageError
 from dataset_builder.manifest import hash_file, read_manifest
+from dataset_builder.prompts import PromptConfig
 from model_recipes import gguf as gguf_stage
 from model_recipes import gguf_types, parity
 from model_recipes.checkpoint import load_model
@@ -273,6 +274,19 @@ def test_damage_in_our_own_keys_is_told(gguf_dir, tmp_path):
     (tmp_path / "damaged.gguf").write_bytes(whole.replace(b'{"base": "factory"', b'["base": "factory"'))
     with pytest.raises(InputError, match=r"^damaged\.gguf: eeg_copilot\.facts is not JSON"):
         read_copilot_gguf(tmp_path / "damaged.gguf")
+
+
+def test_a_file_tells_its_prompts(gguf_dir, tmp_path):
+    path = gguf_dir / "tiny-Q8_0.gguf"
+    assert read_copilot_gguf(path).prompt == PromptConfig()
+    whole = path.read_bytes()
+    (tmp_path / "zh.gguf").write_bytes(whole.replace(b'"language": "en"', b'"language": "zh"'))
+    assert read_copilot_gguf(tmp_path / "zh.gguf").prompt == PromptConfig(language="zh")
+    (tmp_path / "older.gguf").write_bytes(whole.replace(b"eeg_copilot.prompt", b"eeg_elsewhere.hint"))
+    assert read_copilot_gguf(tmp_path / "older.gguf").prompt == PromptConfig()
+    (tmp_path / "newer.gguf").write_bytes(whole.replace(b'"style": "emotion_qa"', b'"style": "emotion_xy"'))
+    with pytest.raises(RecipeError, match=r"^newer\.gguf: prompt: style: .*emotion_xy"):
+        read_copilot_gguf(tmp_path / "newer.gguf")
 
 
 def test_perplexity_is_measured_on_the_file_and_survives_f16(gguf_dir, model_dir):

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 from dataset_builder.corpus import load_split
 from dataset_builder.errors import InputError, RecipeError, StageError
 from dataset_builder.manifest import hash_file
+from dataset_builder.prompts import LANGUAGES, STYLES, PromptConfig, get_style
 from dataset_builder.types import EMOTIONS
 from model_recipes import adapter as adapter_module
 from model_recipes import merge as merge_module
@@ -53,6 +54,18 @@ def test_label_tokens_spell_the_emotion(base_dir, corpus_dir):
         labels = torch.tensor([labels])
         assert tokenizer.decode(labels[find_label_tokens(labels, n_prefix, quotes)]) == emotion
     assert set(rows["emotion"]) == set(EMOTIONS)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("style", STYLES)
+def test_label_tokens_spell_the_emotion_in_every_style(base_dir, tmp_path, style, language):
+    chosen = get_style(PromptConfig(style=style, language=language))
+    rows = load_split(factories.make_corpus(tmp_path / "corpus", n_train=2, style=chosen), "train")
+    _, tokenizer = load_model(base_dir)
+    quotes, n_prefix = find_quote_tokens(tokenizer), len(tokenizer.encode(chosen.answer_prefix))
+    for emotion, labels in zip(rows["emotion"], tokenize_rows(rows, tokenizer, 2048)["labels"], strict=True):
+        labels = torch.tensor([labels])
+        assert tokenizer.decode(labels[find_label_tokens(labels, n_prefix, quotes)]) == emotion
 
 
 def test_row_that_does_not_fit_stops_the_stage(base_dir, corpus_dir, tmp_path):

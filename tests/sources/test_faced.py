@@ -9,13 +9,13 @@ from openpyxl import load_workbook
 from scipy.io import savemat
 
 from dataset_builder.errors import InputError
-from dataset_builder.sources import SOURCES
-from dataset_builder.sources.base import DroppedRecording, SourceInfo
+from dataset_builder.sources.base import DroppedRecording
 from dataset_builder.sources.clips import CLIPS
 from dataset_builder.sources.faced import CHANNELS, DE_SHAPE, FacedSource
 from dataset_builder.sources.ratings import read_ratings
 from dataset_builder.types import EMOTIONS, SCALP_CHANNELS, VALENCE
 
+READS = ("de", "psd", "signal_uv")
 DE_FILE = "EEG_Features/DE/sub001.pkl.pkl"
 
 
@@ -36,15 +36,6 @@ def test_clips_are_those_of_the_paper() -> None:
     counts = {name: sum(clip.label == name for clip in CLIPS) for name in EMOTIONS}
     assert counts == dict.fromkeys(EMOTIONS, 3) | {"neutral": 4}
     assert all(VALENCE[clip.label] == clip.valence.lower() for clip in CLIPS)
-
-
-def test_every_source_tells_where_it_comes_from(cohort: Path) -> None:
-    for name, source in SOURCES.items():
-        info = source(cohort).info
-        assert isinstance(info, SourceInfo)
-        assert info.name == name
-        assert all(getattr(info, field) for field in ("title", "licence_id", "licence_name", "citation", "population"))
-        assert info.url.startswith("https://")
 
 
 def test_features_have_shape_unit_and_order(small: Path) -> None:
@@ -87,21 +78,25 @@ def test_a_folder_with_one_kind_of_data_is_enough(cohort: Path, tmp_path: Path) 
     assert recording.signal_uv is not None
     assert recording.ratings is None
     assert recording.notes == ("no self-ratings on file",)
-    assert [item.name for item in source.inventory("sub000", "de")] == ["Processed_data/sub000.pkl"]
+    assert source.files("sub000", "de") == [tmp_path / "Processed_data/sub000.pkl"]
 
 
 def test_waveforms_that_are_not_there_are_named(small: Path) -> None:
-    with pytest.raises(InputError, match="sub001: waveforms are needed, but Processed_data/sub001.pkl is not there"):
+    with pytest.raises(
+        InputError,
+        match="sub001: waveforms are needed, but Processed_data/sub001.pkl or Data/sub001/data.bdf is not there",
+    ):
         FacedSource(small).read("sub001", "signal_uv")
 
 
-def test_inventory_names_files_relative_to_the_root(cohort: Path) -> None:
+def test_files_are_those_that_are_read(cohort: Path) -> None:
     source = FacedSource(cohort)
-    names = [item.name for item in source.inventory("sub000", "de")]
-    assert names == ["EEG_Features/DE/sub000.pkl.pkl", "Data/sub000/After_remarks.mat"]
-    assert source.inventory("sub000", "signal_uv")[0].name == "Processed_data/sub000.pkl"
-    assert [item.name for item in source.tables()] == ["Recording_info.csv", "Stimuli_info.xlsx"]
-    assert all(len(item.sha256) == 64 and item.bytes > 0 for item in source.inventory("sub000"))
+    names = {reads: [path.relative_to(cohort).as_posix() for path in source.files("sub000", reads)] for reads in READS}
+    remarks = "Data/sub000/After_remarks.mat"
+    assert names["de"] == ["EEG_Features/DE/sub000.pkl.pkl", remarks]
+    assert names["psd"] == ["EEG_Features/PSD/sub000.pkl.pkl", remarks, "EEG_Features/DE/sub000.pkl.pkl"]
+    assert names["signal_uv"] == ["Processed_data/sub000.pkl", remarks]
+    assert [path.name for path in source.tables()] == ["Recording_info.csv", "Stimuli_info.xlsx"]
 
 
 def test_the_synthetic_mark_is_carried(cohort: Path, small: Path) -> None:
@@ -158,7 +153,7 @@ def test_folder_errors(tmp_path: Path, small: Path) -> None:
     with pytest.raises(InputError, match="empty: holds no Recording_info.csv"):
         FacedSource(tmp_path / "empty")
     shutil.rmtree(small / "EEG_Features")
-    with pytest.raises(InputError, match=r"FACED: holds no EEG_Features/DE/sub\*.pkl and no Processed_data/sub\*.pkl"):
+    with pytest.raises(InputError, match=r"^FACED: holds no EEG_Features/DE/sub\*.pkl and no .*/data.bdf$"):
         FacedSource(small).subjects()
     with pytest.raises(InputError, match="no row for 'sub777'"):
         FacedSource(small).read("sub777")
@@ -213,7 +208,9 @@ def make_remarks(order: list[int], score: float = 3.0, n_scores: int = 12) -> np
 def test_ratings_are_sorted_from_presentation_to_clip_order(tmp_path: Path) -> None:
     path = tmp_path / "After_remarks.mat"
     savemat(path, {"After_remark": make_remarks(list(range(28, 0, -1)))})
-    ratings = read_ratings(path, 28, "Data/sub001/After_remarks.mat")
+    remarks = read_ratings(path, 28, "Data/sub001/After_remarks.mat")
+    assert remarks.ranks == tuple(range(28, 0, -1))
+    ratings = remarks.ratings
     assert (ratings.shape, ratings.dtype) == ((28, 12), np.float32)
     np.testing.assert_allclose(ratings[:, 0], 3 + np.arange(1, 29) / 100, rtol=1e-6)
 
@@ -224,7 +221,7 @@ def test_ratings_are_sorted_from_presentation_to_clip_order(tmp_path: Path) -> N
         ({"other": 1}, "holds no variable After_remark"),
         ({"After_remark": 3.0}, "expected a 28 x 1 struct array"),
         ({"After_remark": make_remarks(list(range(1, 28)))}, "expected a 28 x 1 struct array"),
-        ({"After_remark": make_remarks([1] * 28)}, "not each clip from 1 to 28 once"),
+        ({"After_remark": make_remarks([1] * 28)}, "field vid is not each number from 1 to 28 once"),
         ({"After_remark": make_remarks(list(range(1, 29)), 9.0)}, "expected 0 to 7"),
         ({"After_remark": make_remarks(list(range(1, 29)), np.nan)}, "expected 0 to 7"),
         ({"After_remark": make_remarks(list(range(1, 29)), n_scores=11)}, r"shape \(28, 11\), expected \(28, 12\)"),

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_builder.sources.montage import MASTOIDS, TEN_TEN, match_channels
+from dataset_builder.sources.seed_iv_tables import CHANNELS as SEED_IV_CHANNELS
 from dataset_builder.types import SCALP_CHANNELS
 
 
@@ -88,3 +89,25 @@ def test_every_channel_is_either_used_or_told(names: list[str]) -> None:
 def test_any_order_and_spelling_is_understood(names: list[str], style: str, upper: bool) -> None:
     written = [style.format(name.upper() if upper else name) for name in names]
     assert list(match_channels(written).used.values()) == names
+
+
+def test_seed_caps_map_but_for_the_two_below_the_system() -> None:
+    montage = match_channels(SEED_IV_CHANNELS)
+    assert montage.left_out == ("CB1", "CB2")
+    assert len(montage.used) == 60
+    assert set(SCALP_CHANNELS) < set(montage.used.values())
+
+
+def test_faceds_mastoid_names_are_its_readers_business() -> None:
+    montage = match_channels(["HEOR", "HEOL", *SCALP_CHANNELS])
+    assert montage.left_out == ("HEOR", "HEOL")  # elsewhere these are eye channels
+    assert tuple(montage.used) == SCALP_CHANNELS
+
+
+@pytest.mark.parametrize("cap", ["biosemi64", "GSN-HydroCel-129", "EGI_256", "easycap-M1"])
+def test_names_of_common_caps_are_used_only_where_they_name_places(cap: str) -> None:
+    names = mne.channels.make_standard_montage(cap).ch_names
+    montage = match_channels(names)
+    numbered = cap in ("GSN-HydroCel-129", "EGI_256")
+    # A net's only named place is its vertex.
+    assert set(montage.used.values()) <= {"Cz"} if numbered else set(SCALP_CHANNELS) <= set(montage.used.values())

@@ -7,14 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_builder.errors import InputError
-from dataset_builder.preprocess import (
-    assess_quality,
-    cut_windows,
-    filter_signal,
-    find_clipped,
-    find_line_noise,
-    reference_to_average,
-)
+from dataset_builder.filters import cut_windows, filter_signal, reference_to_average
+from dataset_builder.quality import assess_quality, find_clipped, find_line_noise
 from dataset_builder.types import SCALP_CHANNELS, Recording
 
 

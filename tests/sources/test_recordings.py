@@ -13,6 +13,7 @@ from pybv import write_brainvision
 
 from dataset_builder.bands import compute_de
 from dataset_builder.errors import InputError
+from dataset_builder.preprocess import PreprocessingConfig
 from dataset_builder.sources import recordings
 from dataset_builder.sources.recordings import SUFFIXES, read_recording
 from dataset_builder.types import SCALP_CHANNELS
@@ -284,3 +285,36 @@ def test_missing_companions_are_told(tmp_path: Path) -> None:
     path = save(tmp_path, make_raw(make_signal(seconds=31)), ".vhdr")
     path.with_suffix(".eeg").unlink()
     assert refuse(path) == "recording (.vhdr): a file that belongs to it is missing beside it"
+
+
+def test_a_recording_can_be_treated_like_a_corpus(tmp_path: Path) -> None:
+    signal = make_signal()
+    signal[4] += 3000 * np.random.default_rng(0).standard_normal(signal.shape[1])
+    path = save(tmp_path, make_raw(signal), ".fif")
+    config = PreprocessingConfig(ica="none", trial_s=10.0, sfreq_hz=200.0)
+    recording = read_recording(path, window_s=30.0, preprocessing=config)
+    assert recording.signal_uv is not None
+    assert recording.signal_uv.shape == (6, 12, 2000)
+    assert recording.sfreq_hz == 200.0
+    assert recording.ranks == (1, 2, 3, 4, 5, 6)
+    assert f"channels interpolated, in how many of 6 trials: {NAMES[4]} 6" in recording.notes
+    assert recording.notes[-1] == "the last 5 s do not fill a window and were left out"
+    assert recording.signal_uv.std() < 30
+
+
+def test_corpus_and_single_file_agree(tmp_path: Path) -> None:
+    path = save(tmp_path, make_raw(make_signal()), ".fif")
+    plain = read_recording(path)
+    same = read_recording(path, preprocessing=PreprocessingConfig(ica="none", bad_channels="keep"))
+    assert plain.signal_uv is not None
+    assert same.signal_uv is not None
+    inner = slice(250, -250)  # the joints differ: pieces end 20 s after a window, the whole file does not
+    np.testing.assert_allclose(same.signal_uv[..., inner], plain.signal_uv[..., inner], atol=0.5)
+    assert same.channels == plain.channels
+
+
+def test_a_name_that_becomes_another_channels_is_no_clash(tmp_path: Path) -> None:
+    names = [*NAMES[:10], "T3", "T7"]
+    kept = [name for name in names if name != "T7"]
+    recording = read_recording(save(tmp_path, make_raw(make_signal(), names), ".fif"))
+    assert recording.channels == tuple("T7" if name == "T3" else name for name in kept)

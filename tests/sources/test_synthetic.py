@@ -16,7 +16,10 @@ from dataset_builder.recipe import validate
 from dataset_builder.sources import simulate, synthetic
 from dataset_builder.sources.clips import CLIPS
 from dataset_builder.sources.faced import FacedSource
-from dataset_builder.sources.people import draw_person, draw_presentation, draw_ratings
+from dataset_builder.sources.faced_events import read_spans
+from dataset_builder.sources.faced_fake import lay_out_session, write_samples
+from dataset_builder.sources.people import Person, draw_person, draw_presentation, draw_ratings
+from dataset_builder.sources.ratings import read_ratings
 from dataset_builder.sources.recordings import read_recording
 from dataset_builder.sources.statistics import (
     CLIP_CORRELATION,
@@ -54,6 +57,7 @@ def test_layout_is_the_release_s_plus_mark_and_manifest(cohort: Path) -> None:
             "SYNTHETIC.md",
             "manifest.json",
             "Processed_data/sub000.pkl",
+            "EEG_Features/PSD/sub000.pkl.pkl",
             *(f"Data/{name}/After_remarks.mat" for name in subjects),
             *(f"EEG_Features/DE/{name}.pkl.pkl" for name in subjects),
         ]
@@ -111,7 +115,7 @@ def test_features_are_computed_from_waveforms_where_there_are_any(cohort: Path, 
 def test_waveforms_follow_the_drawn_band_power(cohort: Path) -> None:
     drawn, stored = simulate.draw_course(5, "sub000"), FacedSource(cohort).read("sub000").de
     difference = stored - drawn
-    assert np.abs(difference.mean(axis=(0, 1, 2))).max() < 0.05
+    assert np.abs(difference.mean(axis=(0, 1, 2))).max() < 0.08  # neighbouring bands reach into one another
     assert np.abs(difference.mean(axis=(0, 2))).max() < 0.2
     per_clip = difference.mean(axis=2) - difference.mean(axis=(0, 2))
     assert per_clip.std() < 0.2 * drawn.mean(axis=2).std(axis=0).mean()
@@ -205,6 +209,35 @@ def test_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert FacedSource(tmp_path / "c").subjects() == ["sub000", "sub001"]
     with pytest.raises(CopilotError, match="accepted only with signals: all"):
         run_synth.main([str(tmp_path / "d"), "--no-features"])
+
+
+def test_raw_recordings_go_with_the_rest(tmp_path: Path) -> None:
+    write_cohort(SynthRecipe(subjects=2, seed=3, signals=0, raw=1), tmp_path / "c")
+    names = {path.relative_to(tmp_path / "c").as_posix() for path in (tmp_path / "c/Data").rglob("*.*")}
+    assert names == {
+        "Data/sub000/data.bdf",
+        "Data/sub000/evt.bdf",
+        "Data/sub000/After_remarks.mat",
+        "Data/sub001/After_remarks.mat",
+    }
+    mark = (tmp_path / "c/SYNTHETIC.md").read_text()
+    assert "Subjects with continuous recordings: 1. In these every film lasts 31 s" in mark
+    spans, _ = read_spans(tmp_path / "c/Data/sub000/evt.bdf", "evt.bdf")
+    remarks = read_ratings(tmp_path / "c/Data/sub000/After_remarks.mat", 28, "x")
+    assert tuple(span.rank for span in spans) == remarks.ranks
+    assert not list((tmp_path / "c").rglob("*.partial"))
+    with pytest.raises(RecipeError, match="raw is 3; accepted: 0 to 2"):
+        validate(SynthRecipe, {"subjects": 2, "raw": 3}, where="x")
+
+
+@pytest.mark.parametrize("person", [Person("F", 21, 1, 250, "uV"), Person("M", 27, 2, 1000, "V")])
+def test_raw_recordings_have_the_same_bytes_again(tmp_path: Path, person: Person) -> None:
+    signal = np.random.default_rng(0).normal(0, 10, (28, 32, 7500)).astype(np.float32)
+    plan = lay_out_session(4, "sub000", person, [3])
+    for name in ("a.bdf", "b.bdf"):
+        write_samples(tmp_path / name, plan, signal)
+    assert (tmp_path / "a.bdf").read_bytes() == (tmp_path / "b.bdf").read_bytes()
+    assert b"sub000" not in (tmp_path / "a.bdf").read_bytes()[: 256 * 33]
 
 
 def test_levels_and_spreads_follow_the_tables(courses: np.ndarray) -> None:

@@ -9,8 +9,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from copilot.figures import INK, STYLE, to_png
 from dataset_builder.errors import InputError
+from dataset_builder.figures import INK, STYLE, to_png
 from dataset_builder.types import BANDS
 
 #: Colours of traces from front to back, by the first letter of a channel's name.
