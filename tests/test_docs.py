@@ -104,7 +104,8 @@ def test_registered_names_are_documented(registry, readme):
 def test_make_targets_in_documents_exist():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     for path in DOCUMENTS:
-        named = set(re.findall(r"`make ([\w-]+)`|^\$? ?make ([\w-]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+        text = path.read_text(encoding="utf-8")
+        named = set(re.findall(r"`make ([\w-]+)`|^\$? ?make ([\w-]+)", text, flags=re.MULTILINE))
         assert {a or b for a, b in named} <= targets
 
 
