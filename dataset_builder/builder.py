@@ -31,6 +31,7 @@ from dataset_builder.stage import fingerprint_files, stage_key
 RECIPES: dict[str, str] = {
     "band_power": "faced-qa.yaml",
     "components": "faced-qa-components.yaml",
+    "evidence": "faced-reader.yaml",
     "dwt_topk": "faced-qa-dwt-topk.yaml",
     "wavelet": "faced-qa-wavelet.yaml",
     "wavelet_segments": "faced-qa-wavelet-segments.yaml",

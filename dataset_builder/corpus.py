@@ -1,7 +1,7 @@
 """The corpus: every trial as one chat row, split by subject, audited, written as Parquet that `datasets` reads."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from dataset_builder.alphabets import Tokenizer, check_alphabet, count_tokens, load_tokenizer
 from dataset_builder.audit import audit_corpus
-from dataset_builder.codecs import Codec, CodecConfig, dump_codec, load_codec_bytes, make_codec
-from dataset_builder.codecs.base import Features
+from dataset_builder.codecs import Codec, CodecConfig, Fitted, dump_codec, load_codec_bytes, make_codec
 from dataset_builder.data_report import render_data_report
 from dataset_builder.errors import InputError
 from dataset_builder.extract import FEATURES, Extraction, SubjectFacts, extract_subjects
+from dataset_builder.fitting import assign_trials, fit_codec
 from dataset_builder.manifest import Artifact, Manifest, describe_file, read_manifest, write_bytes, write_text
 from dataset_builder.preprocess import PreprocessingConfig
 from dataset_builder.prompts import LIBRARY, PromptConfig, get_style
@@ -68,8 +68,9 @@ def build_corpus(
     """Turn a folder of recordings into a chat corpus.
 
     Subjects are split first. Each file is read once; the codec then learns its scales from the training subjects'
-    training trials only, without labels. A subject whose files are damaged is left out, named in the report, and does
-    not stop the others. An interrupted build goes on where it was.
+    training trials only, without labels unless it is a supervised one; then training rows come from codecs that never
+    saw their subject (`dataset_builder.codecs.fitted.Fitted`). A subject whose files are damaged is left out, named in
+    the report, and does not stop the others. An interrupted build goes on where it was.
 
     Parameters
     ----------
@@ -116,9 +117,10 @@ def build_corpus(
         stage.inputs += [artifact for person in facts for artifact in person.files]
         _refuse_empty(facts, plan)
         folds = fold_clips(facts)
-        codec = codec.fit(_training_features(people, plan, folds))
+        fitted = fit_codec(codec, people, plan, folds, recipe.seed)
+        codec = fitted.codec
         maker = RowMaker(source.info.name, codec, get_style(recipe.prompt), recipe.seed)
-        tables, unused = _make_tables(people, plan, folds, maker, counter)
+        tables, unused = _make_tables(people, plan, folds, maker, fitted, counter)
         digests = {row_id: digest for person in facts for row_id, digest in maker.list_digests(person)}
         stage.facts["audit"] = audit_corpus(tables, plan, digests, maker.render_prompt, maker.style, codec)
         stage.facts |= {
@@ -140,7 +142,7 @@ def build_corpus(
 
 def describe_codec(codec: Codec) -> dict[str, Any]:
     """Return what a codec declares of itself, for manifests and cards."""
-    keys = ("name", "normalization", "n_values", "n_tokens", "levels", "error_bound", "legend")
+    keys = ("name", "supervised", "normalization", "n_values", "n_tokens", "levels", "error_bound", "legend")
     return {key: getattr(codec, key) for key in keys} | {"alphabet": "".join(codec.alphabet)}
 
 
@@ -217,24 +219,13 @@ def _refuse_empty(facts: list[SubjectFacts], plan: SplitPlan) -> None:
         raise InputError(f"{len(facts) - len(usable)} of {len(facts)} subjects cannot be used: {first}")
 
 
-def _training_features(people: Mapping[str, Extraction], plan: SplitPlan, folds: dict[int, int]) -> Iterator[Features]:
-    """Yield the features of each training subject's training trials."""
-    for subject in plan.train_subjects:
-        facts = people[subject].facts
-        chosen = [i for i, split in enumerate(_assign_trials(facts, plan, folds)) if split == "train"]
-        if chosen:
-            yield {name: array[chosen] for name, array in people[subject].load().items()}
-
-
-def _assign_trials(facts: SubjectFacts, plan: SplitPlan, folds: dict[int, int]) -> list[str | None]:
-    return [
-        plan.assign(facts.subject, trial.clip, None if trial.clip is None else folds.get(trial.clip), trial.rank)
-        for trial in facts.trials
-    ]
-
-
 def _make_tables(
-    people: Mapping[str, Extraction], plan: SplitPlan, folds: dict[int, int], maker: RowMaker, counter: Tokenizer | None
+    people: Mapping[str, Extraction],
+    plan: SplitPlan,
+    folds: dict[int, int],
+    maker: RowMaker,
+    fitted: Fitted,
+    counter: Tokenizer | None,
 ) -> tuple[dict[str, pa.Table], int]:
     """Return one table per split, and how many trials have no label or no split."""
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in plan.splits}
@@ -243,8 +234,8 @@ def _make_tables(
         facts = extraction.facts
         if facts.state != "used":
             continue
-        codes = maker.codec.encode(extraction.load())
-        for split, row in zip(_assign_trials(facts, plan, folds), maker.make_rows(facts, codes, folds), strict=True):
+        codes = fitted.encode(facts.subject, extraction.load(), [trial.clip for trial in facts.trials])
+        for split, row in zip(assign_trials(facts, plan, folds), maker.make_rows(facts, codes, folds), strict=True):
             if row is None or split is None:
                 unused += 1
                 continue

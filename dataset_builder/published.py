@@ -62,6 +62,7 @@ def render_readme(recipe: "CorpusRecipe", source: Source, tables: dict[str, pa.T
         title=header["pretty_name"],
         synthetic=stage.synthetic,
         codec=stage.facts["codec"],
+        held_out_fold=getattr(recipe.codec, "held_out_fold", None),
         split=recipe.split,
         splits=stage.facts["splits"],
         dropped=stage.dropped,

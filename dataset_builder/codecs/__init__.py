@@ -6,10 +6,12 @@ tests then apply to it.
 """
 
 from dataset_builder.codecs.band_power import BandPowerCodec, BandPowerConfig
-from dataset_builder.codecs.base import Codec, Features, dump_codec, restore_codec
+from dataset_builder.codecs.base import Codec, Features, Target, dump_codec, restore_codec
 from dataset_builder.codecs.chunk import ChunkCodec, ChunkConfig
 from dataset_builder.codecs.components import ComponentsCodec, ComponentsConfig
 from dataset_builder.codecs.dwt_topk import DwtTopkCodec, DwtTopkConfig
+from dataset_builder.codecs.fitted import Fitted
+from dataset_builder.codecs.learned import EvidenceCodec, EvidenceConfig
 from dataset_builder.codecs.normalize import Normalization
 from dataset_builder.codecs.raw import RawCodec, RawConfig
 from dataset_builder.codecs.wavelet import WaveletCodec, WaveletConfig
@@ -18,6 +20,7 @@ from dataset_builder.codecs.wavelet_segments import WaveletSegmentsCodec, Wavele
 CODECS: dict[str, type[Codec]] = {
     "band_power": BandPowerCodec,
     "components": ComponentsCodec,
+    "evidence": EvidenceCodec,
     "dwt_topk": DwtTopkCodec,
     "wavelet": WaveletCodec,
     "wavelet_segments": WaveletSegmentsCodec,
@@ -27,7 +30,14 @@ CODECS: dict[str, type[Codec]] = {
 
 #: What a recipe's ``codec:`` section may hold.
 CodecConfig = (
-    BandPowerConfig | ComponentsConfig | DwtTopkConfig | WaveletConfig | WaveletSegmentsConfig | RawConfig | ChunkConfig
+    BandPowerConfig
+    | ComponentsConfig
+    | EvidenceConfig
+    | DwtTopkConfig
+    | WaveletConfig
+    | WaveletSegmentsConfig
+    | RawConfig
+    | ChunkConfig
 )
 
 
@@ -46,7 +56,9 @@ __all__ = [
     "Codec",
     "CodecConfig",
     "Features",
+    "Fitted",
     "Normalization",
+    "Target",
     "dump_codec",
     "load_codec_bytes",
     "make_codec",

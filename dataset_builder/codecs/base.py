@@ -2,8 +2,9 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -13,8 +14,27 @@ from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel, validate
 from dataset_builder.types import Code, Recording
 
+if TYPE_CHECKING:
+    from dataset_builder.codecs.fitted import Fitted
+
 #: What a codec keeps of one recording: plain arrays whose first axis is the trial, a few MB at most.
 Features = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a supervised fit may know of a training trial.
+
+    Parameters
+    ----------
+    clip : int or None
+        Stimulus number.
+    emotion : str or None
+        One of `EMOTIONS`; a trial without one is not learned from.
+    """
+
+    clip: int | None
+    emotion: str | None
 
 
 class Codec(ABC):
@@ -35,6 +55,8 @@ class Codec(ABC):
     Config: ClassVar[type[StrictModel]]
     #: Whether `encode` needs what `fit` learns.
     needs_fit: ClassVar[bool] = False
+    #: Whether the fit needs labels: then `fit_supervised` takes the place of `fit`.
+    supervised: ClassVar[bool] = False
 
     def __init__(self, config: StrictModel, state: dict[str, np.ndarray] | None = None) -> None:
         self.config: Any = config
@@ -64,6 +86,27 @@ class Codec(ABC):
     def fit(self, people: Iterable[Features]) -> Self:
         """Return a copy fitted on the training subjects' training trials. The default learns nothing."""
         return self
+
+    def fit_supervised(
+        self, people: Mapping[str, Features], targets: Mapping[str, Sequence[Target]], seed: int
+    ) -> "Fitted":
+        """Return copies fitted on the training subjects' training trials and their labels.
+
+        Parameters
+        ----------
+        people : dict of str to Features
+            The training trials of each training subject.
+        targets : dict of str to sequence of Target
+            One per trial of each of them.
+        seed : int
+            Decides who is left out together.
+
+        Raises
+        ------
+        InputError
+            If the codec uses no labels, or too little is given to learn from.
+        """
+        raise InputError(f"codec {self.name}: uses no labels; fit takes the place of fit_supervised")
 
     @abstractmethod
     def encode(self, features: Features) -> list[Code]:
@@ -155,6 +198,16 @@ class Codec(ABC):
     @abstractmethod
     def explain(self, language: str = "en") -> str:
         """Return the legend in a language, ``"en"`` or ``"zh"``."""
+
+    def read_probabilities(self, code: Code) -> np.ndarray | None:
+        """Return the nine class probabilities that the code itself states, in the order of `EMOTIONS`.
+
+        Returns
+        -------
+        ndarray of shape (9,), float64, or None
+            None for codes that state none: all that see no labels.
+        """
+        return None
 
     def describe(self, code: Code, language: str = "en") -> str:
         """Say in one sentence what stands out in the code; empty if the codec has nothing to say."""

@@ -64,6 +64,23 @@ def extract_power(recording: Recording, feature: str, windows: int) -> np.ndarra
     return power
 
 
+def check_seconds(codec: str, recording: Recording, seconds: int) -> None:
+    """Refuse trials that are not `seconds` whole seconds long.
+
+    Raises
+    ------
+    InputError
+    """
+    if recording.de is not None:
+        found = recording.de.shape[2]
+    elif recording.signal_uv is not None and recording.sfreq_hz:
+        found = int(recording.signal_uv.shape[-1] // recording.sfreq_hz)
+    else:
+        return  # Neither is there: reading it says so.
+    if found != seconds:
+        raise InputError(f"codec {codec}: trials are {found} s long; accepted: {seconds} s (codec.seconds)")
+
+
 def _read_seconds(trial: Trial, feature: str) -> np.ndarray:
     """Return log power per second, shape (n_channels, n_seconds, 5), nats."""
     if feature == "de":

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_builder.codecs import CODECS, make_codec
+from dataset_builder.codecs import CODECS, Target, make_codec
 from dataset_builder.seeds import make_rng
-from dataset_builder.types import SCALP_CHANNELS, Recording
+from dataset_builder.types import EMOTIONS, SCALP_CHANNELS, Recording
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -60,7 +60,9 @@ def make_people() -> tuple[Recording, ...]:
 def write_code(name: str) -> str:
     """Return legend and text of one trial of a person that the codec was not fitted on."""
     codec = make_codec(CODECS[name].Config())
-    codec = codec.fit(codec.extract(person) for person in make_people()[:4])
+    people = {person.subject: codec.extract(person) for person in make_people()[:4]}
+    targets = {subject: [Target(clip, EMOTIONS[clip - 1]) for clip in range(1, 10)] for subject in people}
+    codec = codec.fit_supervised(people, targets, 17).codec if codec.supervised else codec.fit(people.values())
     return f"{codec.legend}\n\n{codec.to_text(codec.encode_recording(make_people()[4])[4])}\n"
 
 

@@ -1,0 +1,269 @@
+"""Evidence: what a linear reader of band power makes of a trial, as the odds of nine emotions in nine letters."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from dataset_builder.codecs.base import Codec, Features, Target
+from dataset_builder.codecs.crossfit import crossfit
+from dataset_builder.codecs.evidence_fit import EvidenceFit
+from dataset_builder.codecs.evidence_words import describe_evidence, explain_evidence
+from dataset_builder.codecs.fidelity import DB_PER_NAT, Comparison, PowerComparison
+from dataset_builder.codecs.fitted import Fitted
+from dataset_builder.codecs.normalize import Normalization, extract_ranks, scale_to_person
+from dataset_builder.codecs.power import check_seconds, extract_power
+from dataset_builder.codecs.projection import check_channels
+from dataset_builder.codecs.ridge import log_softmax, sum_odds
+from dataset_builder.codecs.symbols import Quantiser
+from dataset_builder.codecs.views import TargetKind, make_views
+from dataset_builder.errors import InputError
+from dataset_builder.recipe import StrictModel
+from dataset_builder.splits import N_CLIP_FOLDS
+from dataset_builder.types import EMOTIONS, SCALP_CHANNELS, Code, Recording
+
+#: Log odds that the letters reach over, from p = .002 to p = .98. Beyond are half of FACED's values at the low end and
+#: the leading emotion of two trials in five at the high end, where a step more would tell nothing.
+_LOW, _HIGH = -6.0, 4.0
+
+#: Where log odds are cut before they are quantised.
+_LIMIT = 20.0
+
+#: Penalty of each target, in units of the kernel's mean diagonal. Half and twice as much cost FACED's cross-fitted
+#: training rows (000-079) no more than a point of balanced accuracy.
+_ALPHA: dict[str, float] = {"clip": 0.7, "emotion": 5.0}
+
+_LABEL = "EEG"
+
+
+class EvidenceConfig(StrictModel):
+    """Options of the evidence code.
+
+    Parameters
+    ----------
+    name : str
+    target : {"clip", "emotion"}
+        ``clip``: the reader tells the films of the training data apart and the odds of a film count for its emotion.
+        On FACED that gives seven times chance for new people, and it is film recognition: on films that were not
+        in training it is at chance and sure of itself. ``emotion``: the reader is made to hold for new films, which
+        it does a little (17 % balanced accuracy over the three clip folds, chance is 11 %).
+    seconds : int
+        Length of every trial in seconds; others are refused.
+    folds : int
+        Groups of training subjects for cross-fitting; with fewer subjects each is a group.
+    levels : int
+        Steps of the quantiser: up to 10 are digits, up to 26 small letters, up to 52 letters with case for the sign.
+    layout : {"lines", "bare"}
+        One line with the name of each emotion, or the letters alone in the order of `EMOTIONS`.
+    normalization : Normalization
+        Which of a person's trials set the scale.
+    alpha : float, optional
+        Ridge penalty in units of the kernel's mean diagonal; 0.7 for clips and 5 for emotions if not given.
+    held_out_fold : int, optional
+        Clips of this `dataset_builder.splits.clip_fold` are not learned from, though they may stand in train: for a
+        model that is trained without that fold and tested on it. A protocol that keeps the clips out of train does
+        the same by itself.
+    """
+
+    name: Literal["evidence"] = "evidence"
+    target: TargetKind = "clip"
+    seconds: int = Field(default=30, ge=2, le=60)
+    folds: int = Field(default=8, ge=2, le=20)
+    levels: int = Field(default=26, ge=2, le=52)
+    layout: Literal["lines", "bare"] = "lines"
+    normalization: Normalization = Normalization()
+    alpha: float | None = Field(default=None, gt=0)
+    held_out_fold: int | None = Field(default=None, ge=0, lt=N_CLIP_FOLDS)
+
+
+class EvidenceCodec(Codec):
+    """Odds of nine emotions, learned from the training subjects' labels.
+
+    Band power of every second, its course and its course in units of its spread (`make_views`) are scaled to the person
+    cell by cell, and a ridge regression scores the classes; a softmax of the scores with the sharpness that is
+    calibrated on left-out rows gives probabilities. Training subjects are encoded by cross-fitted codecs, see `Fitted`.
+
+    A place of a missing channel counts as average (its z is 0); below `MIN_CHANNELS` channels the recording is refused.
+    A code cannot show which were missing: a row tells it in its column ``channels``. Trials of another length than
+    ``seconds`` are refused.
+
+    ``Code.values`` is an int8 array of shape (9,), in the order of `EMOTIONS`. Fitted state, float32 unless said, with
+    n columns and c classes (13,500 and 28 on FACED, 1 MB in all): ``mean``, ``within``, ``between``, ``offset`` (n,);
+    ``weight`` (n, c) float16 in units of ``gain`` (1,); ``bias`` (c,); ``sharpness`` (1,); ``owner`` (c,) int8, the
+    emotion of each class; ``template`` (9, 30, 5), nats.
+    """
+
+    name: ClassVar[str] = "evidence"
+    Config: ClassVar[type[StrictModel]] = EvidenceConfig
+    needs_fit: ClassVar[bool] = True
+    supervised: ClassVar[bool] = True
+
+    @property
+    def reads(self) -> str:
+        """Differential entropy."""
+        return "de"
+
+    @property
+    def normalization(self) -> str:
+        """How values are scaled to the person."""
+        return str(self.config.normalization)
+
+    @property
+    def calibration_trials(self) -> int:
+        """First trials that set the scale."""
+        return int(self.config.normalization.calibration_trials)
+
+    @property
+    def n_values(self) -> int:
+        """One per emotion."""
+        return len(EMOTIONS)
+
+    @property
+    def n_tokens(self) -> int:
+        """One per emotion."""
+        return len(EMOTIONS)
+
+    @property
+    def levels(self) -> int:
+        """Steps of the quantiser."""
+        return int(self.config.levels)
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """Texts of the levels."""
+        return self._quantiser.symbols
+
+    @property
+    def error_bound(self) -> float:
+        """Half a step, in log odds."""
+        return self._step / 2
+
+    def extract(self, recording: Recording) -> Features:
+        """Keep log power per second, shape (n_trials, seconds, 30, 5), nats.
+
+        Raises
+        ------
+        InputError
+            If trials are not of the length that the recipe names, fewer than `MIN_CHANNELS` scalp channels are there,
+            or what `extract_power` raises.
+        """
+        check_seconds(self.name, recording, self.config.seconds)
+        power = extract_power(recording, "de", self.config.seconds)
+        check_channels(self.name, sum(name in recording.channels for name in SCALP_CHANNELS))
+        return {"power": power, "ranks": extract_ranks(recording)}
+
+    def fit(self, people: Iterable[Features]) -> Self:
+        """Refuse: without labels there is nothing to learn.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(f"codec {self.name}: learns from labels; fit_supervised takes the place of fit")
+
+    def fit_supervised(
+        self, people: Mapping[str, Features], targets: Mapping[str, Sequence[Target]], seed: int
+    ) -> Fitted:
+        """Fit on all training subjects and, for each of them, on others; see `Codec.fit_supervised`.
+
+        For target ``emotion`` the codec of a training row saw neither the person nor the clip's fold.
+
+        Raises
+        ------
+        InputError
+            If fewer than three people with labelled trials are given, or fewer than two classes.
+        """
+        how = self.config
+        learn = EvidenceFit(people, targets, how.target, how.normalization, how.alpha or _ALPHA[how.target])
+        return crossfit(
+            lambda subjects, without: type(self)(how, learn(subjects, without)),
+            targets,
+            folds=how.folds,
+            over_clips=how.target == "emotion",
+            seed=seed,
+            held_out_fold=how.held_out_fold,
+        )
+
+    def encode(self, features: Features) -> list[Code]:
+        """Encode the trials of one person. See the class for the scaling.
+
+        Raises
+        ------
+        InputError
+            If the codec is not fitted, or the scaling needs an order of presentation that is unknown.
+        """
+        return [self.make_code(odds) for odds in self.scale_values(features)]
+
+    def scale_values(self, features: Features) -> np.ndarray:
+        """Return what is quantised, shape (n_trials, 9), log odds between -20 and 20."""
+        if not self.state:
+            raise InputError(f"codec {self.name}: not fitted; build a corpus first or load a fitted codec")
+        state, views = self.state, make_views(features["power"], self.config.target)
+        z, _ = scale_to_person(views, features["ranks"], state, self.config.normalization)
+        weight = state["weight"].astype(np.float32) * state["gain"]
+        scores = np.nan_to_num(z[:, 0] - state["offset"]) @ weight + state["bias"]
+        probabilities = log_softmax(state["sharpness"] * scores.astype(np.float64))
+        return sum_odds(probabilities, state["owner"], len(EMOTIONS), _LIMIT)
+
+    def make_code(self, odds: np.ndarray) -> Code:
+        """Return the code of log odds, shape (9,): for augmentation between `decode` and `to_text`."""
+        levels = np.clip(np.floor((odds - _LOW) / self._step), 0, self.config.levels - 1)
+        return Code(self.name, levels.astype(np.int8))
+
+    def decode(self, code: Code) -> np.ndarray:
+        """Return the middle of each step, shape (9,), float32, log odds."""
+        return np.asarray(_LOW + (code.values.astype(np.float32) + 0.5) * self._step, dtype=np.float32)
+
+    def read_probabilities(self, code: Code) -> np.ndarray:
+        """Return the probabilities of the nine emotions, float64; they sum to one."""
+        chances = 1 / (1 + np.exp(-self.decode(code).astype(np.float64)))
+        return np.asarray(chances / chances.sum())
+
+    def compare(self, recording: Recording) -> Iterator[Comparison]:
+        """Yield power per channel, relative to the person's trials, beside what the evidence lets expect.
+
+        The code holds no power. What can be said from it is the mean pattern of each emotion's training trials, weighed
+        with its probability; see `Codec.compare`.
+        """
+        features = self.extract(recording)
+        power = features["power"].mean(axis=1)
+        for code, truth in zip(self.encode(features), power - power.mean(axis=0), strict=True):
+            expected = np.tensordot(self.read_probabilities(code), self.state["template"], axes=1)
+            pair = (truth, np.where(np.isnan(truth), np.nan, expected))
+            yield PowerComparison(SCALP_CHANNELS, *((part[None] * DB_PER_NAT).transpose(2, 0, 1) for part in pair))
+
+    def to_text(self, code: Code) -> str:
+        """Write one line per emotion, its name and its letter; or one line of letters."""
+        if self.config.layout == "bare":
+            return self._quantiser.write_line(_LABEL, code.values[None])
+        lines = zip(EMOTIONS, code.values, strict=True)
+        return "\n".join(self._quantiser.write_line(emotion, np.array([[level]])) for emotion, level in lines)
+
+    def from_text(self, text: str) -> Code:
+        """Read `to_text` back; see `Codec.from_text`."""
+        bare, lines = self.config.layout == "bare", text.split("\n")
+        labels, shape = ((_LABEL,), (1, len(EMOTIONS))) if bare else (EMOTIONS, (1, 1))
+        read = [self._quantiser.read_line(*pair, shape) for pair in zip(lines, labels, strict=False)]
+        found = [levels.ravel() for levels in read if levels is not None and (levels >= 0).all()]
+        if not len(found) == len(lines) == len(labels):
+            raise InputError(f"{self.name} text: expected {len(EMOTIONS)} symbols in {len(labels)} lines")
+        return Code(self.name, np.concatenate(found))
+
+    def explain(self, language: str = "en") -> str:
+        """Say what the symbols mean and, for the system prompt as well, that films are recognised."""
+        low, high = (symbol.strip() for symbol in (self.alphabet[0], self.alphabet[-1]))
+        return explain_evidence(low, high, self.config.target, bare=self.config.layout == "bare", language=language)
+
+    def describe(self, code: Code, language: str = "en") -> str:
+        """Say how far the code speaks for one emotion alone; which one, the code itself tells."""
+        return describe_evidence(float(self.read_probabilities(code).max()), language)
+
+    @property
+    def _quantiser(self) -> Quantiser:
+        return Quantiser(self.config.levels)
+
+    @property
+    def _step(self) -> float:
+        return (_HIGH - _LOW) / self.config.levels
