@@ -22,7 +22,7 @@ from dataset_builder.alphabets import (
 from dataset_builder.codecs import CODECS, make_codec
 from dataset_builder.errors import InputError
 from model_recipes.bases.smollm2 import CACHE, GGUF_FILE
-from tests.corpus.test_every_codec import fit_codec, make_recording
+from tests.corpus.test_every_codec import FORMS, fit_codec, make_recording
 
 DIGITS = make_codec(CODECS["band_power"].Config())
 LETTERS = make_codec(CODECS["band_power"].Config(levels=52))
@@ -85,7 +85,7 @@ def test_alphabets_hold_under_an_obedient_tokenizer(name: str, obedient: Tokeniz
 
 def test_every_codec_passes_an_obedient_tokenizer(obedient: Tokenizer) -> None:
     for name in CODECS:
-        codec = fit_codec(name)
+        codec = fit_codec(name, **FORMS[name][1])
         check_alphabet(codec, obedient)
         symbols = {symbol: obedient.encode(symbol, add_special_tokens=False).ids for symbol in codec.alphabet}
         assert all(len(ids) == 1 for ids in symbols.values())
@@ -150,7 +150,7 @@ def test_the_real_smollm2_reads_every_alphabet() -> None:
 
     tokenizer: Any = AutoTokenizer.from_pretrained(CACHE, gguf_file=GGUF_FILE)
     for name in CODECS:
-        codec = fit_codec(name)
+        codec = fit_codec(name, **FORMS[name][1])
         check_alphabet(codec, tokenizer)
         if codec.alphabet:
             text = codec.to_text(codec.encode_recording(make_recording(1))[0])

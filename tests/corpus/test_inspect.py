@@ -18,6 +18,7 @@ from dataset_builder.recipe import validate
 from dataset_builder.run_inspect import main
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort, write_recording_file
 from tests.corpus.test_codec_golden import make_people
+from tests.corpus.test_every_codec import fit_to
 
 #: How each picture is called.
 TRACE, SPECTRUM, MAPS, PAIR = "Traces of a few", "Power spectrum", "Scalp maps", "Decoded values and"
@@ -25,7 +26,7 @@ TRACE, SPECTRUM, MAPS, PAIR = "Traces of a few", "Power spectrum", "Scalp maps",
 
 def fit_on_four(name: str, **options: object) -> Codec:
     codec = make_codec(CODECS[name].Config.model_validate(options))
-    return codec.fit(codec.extract(person) for person in make_people()[:4])
+    return fit_to(codec, [codec.extract(person) for person in make_people()[:4]])
 
 
 @pytest.fixture(scope="module")
