@@ -99,7 +99,8 @@ def render_card(folder: str | Path, names: CardNames | None = None, evaluations:
             base={"source": None} | (chain.fact("base") or {}),
             recipe=yaml.safe_dump(chain.manifest.recipe, sort_keys=False, allow_unicode=True, width=100).strip(),
             facts=list(flatten_facts(chain.manifest.facts)),
-            metrics=[format_metric(stage, metric) for stage, metric in chain.metrics()],
+            # Each emotion's recall is on the evaluation's own page; here nine more rows would hide the others.
+            metrics=[format_metric(stage, m) for stage, m in chain.metrics() if not m.name.startswith("recall_")],
             gguf_files=[file for file in chain.manifest.outputs if file.name.endswith(".gguf")],
         )
     )

@@ -102,7 +102,11 @@ def render_report(steps: list[Step], root: Path) -> str:
         confusions=[
             (path.stem, path.read_bytes()) for step in steps for path in sorted(step.folder.glob("confusion*.png"))
         ],
-        pages=[path.relative_to(root).as_posix() for step in steps for path in sorted(step.folder.glob("*.html"))],
+        pages=[
+            (step.title, path.relative_to(root).as_posix())
+            for step in steps
+            for path in sorted(step.folder.glob("*.html"))
+        ],
         hardware=steps[-1].manifest.hardware,
         packages=steps[-1].manifest.packages,
         relative=lambda path: path.relative_to(root).as_posix(),

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
+from dataset_builder.corpus import load_codec
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Artifact, Manifest, describe_file
 from dataset_builder.recipe import StrictModel
@@ -18,6 +19,9 @@ from model_recipes.checkpoint import save_checked
 from model_recipes.perplexity import measure_perplexity
 from model_recipes.rows import load_rows, render_unlabelled
 from model_recipes.text import Text, TextConfig, load_text
+
+#: How often the tiny base's tokenizer is shown the code's alphabet: as often as the rarer words of the rows.
+_ALPHABET_COPIES = 200
 
 
 class BaseRecipe(StrictModel):
@@ -115,6 +119,8 @@ def _load(
         return load_hub(recipe.name, recipe.revision, sample=text.measure)
     rows = load_rows(corpus_dir, "train", recipe.held_out_fold)
     words = [m["content"] for messages in rows["messages"] for m in messages]
+    # Symbols that few rows hold must be one token too, or no code with them could be read.
+    words += ["".join(load_codec(corpus_dir).alphabet)] * _ALPHABET_COPIES
     tokenizer = train_tokenizer([text.fit, *words], recipe.tiny.vocab)
     chats = render_unlabelled(corpus_dir, rows, tokenizer, recipe.seed)
     model, facts = make_tiny(recipe.tiny, recipe.seed, tokenizer, text.fit, chats, stage.folder / "checkpoints")

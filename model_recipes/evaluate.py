@@ -4,64 +4,35 @@ Two protocols stand side by side because they say different things: on clips tha
 a score is recognising the film; only unseen clips tell something about emotion.
 """
 
-import io
-import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from datasets import Dataset
-from matplotlib.figure import Figure
-from pydantic import Field
 
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Manifest, Metric, describe_file, read_manifest, write_bytes
+from dataset_builder.manifest import MANIFEST, Manifest, describe_file, read_manifest
 from dataset_builder.prompts import Style, load_style
-from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
 from dataset_builder.stage import Stage, find_finished, open_stage
-from dataset_builder.types import EMOTIONS
 from model_recipes.engine import Engine
+from model_recipes.evaluate_claims import unseen_by_codec
+from model_recipes.evaluate_recipe import EvaluateRecipe
+from model_recipes.evaluate_trials import UNSEEN_CLIPS, UNSEEN_SUBJECTS, CodeReader, Trials, measure_reader
+from model_recipes.evaluation_report import write_report
 from model_recipes.gguf_file import read_copilot_gguf
 from model_recipes.lineage import check_training
-from model_recipes.metrics import count_confusion, measure_answers
 from model_recipes.probe import LinearProbe
 from model_recipes.readers import GgufReader, HFReader, Reader
 from model_recipes.rows import load_rows
 
+__all__ = ["EvaluateRecipe", "evaluate_models"]
+
 OpenReader = Callable[[], AbstractContextManager[Reader]]
-
-UNSEEN_SUBJECTS = "unseen subjects"
-UNSEEN_CLIPS = "unseen subjects and clips"
-
-
-class EvaluateRecipe(StrictModel):
-    """What is evaluated.
-
-    Parameters
-    ----------
-    split : {"auto", "test", "validation"}
-        ``"auto"``: test, or validation where there are no test subjects.
-    held_out_fold : int or None
-        Clips of this fold were kept from training; None if none was.
-    max_rows : int or None
-        At most so many trials, drawn at random over both protocols.
-    probes : list of str
-        ``"emotion"``: a linear probe on the code. ``"clip"``: one that recognises clips.
-    seed : int
-    """
-
-    split: Literal["auto", "test", "validation"] = "auto"
-    held_out_fold: int | None = Field(default=0, ge=0, le=2)
-    max_rows: int | None = Field(default=None, ge=1)
-    probes: list[Literal["emotion", "clip"]] = ["emotion", "clip"]
-    seed: int = 17
 
 
 def evaluate_models(
@@ -80,14 +51,15 @@ def evaluate_models(
     model_paths : sequence of str or Path
         Finished model folders and GGUF files.
     out_dir : str or Path
-        Folder to write: per reader a confusion matrix (PNG) and all predictions (Parquet).
+        Folder to write: ``report.html``; per reader a confusion matrix (PNG) and all predictions (Parquet), per model
+        pictures of its calibration.
     n_threads : int, optional
         Threads of the GGUF engine.
 
     Returns
     -------
     Manifest
-        Its metrics, per reader and protocol: see `model_recipes.metrics.measure_answers`.
+        Its metrics, per reader and protocol: see `model_recipes.evaluate_trials.measure_reader`. Facts: ``verdicts``.
 
     Raises
     ------
@@ -104,11 +76,14 @@ def evaluate_models(
     split, rows = choose_rows(recipe, corpus_dir)
     with open_stage("evaluate", out_dir, recipe, parents=parents, inputs=inputs, seed=recipe.seed) as stage:
         stage.notes += [note for note in notes if note]
+        trials = _collect_trials(stage, recipe, corpus_dir, rows, split)
         for open_reader in _list_readers(recipe, corpus_dir, paths, n_threads):
-            _measure_reader(stage, open_reader, recipe, rows, split)
+            with open_reader() as reader:
+                measure_reader(stage, trials, reader, recipe)
         stage.facts |= {"split": split, "rows": len(rows), "subjects": len({row["subject"] for row in rows})}
         if split != "test" and recipe.split == "auto":
             stage.notes.append("no test subjects: measured on validation subjects, whose loss training watched")
+        write_report(stage)
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
 
@@ -126,25 +101,22 @@ def choose_rows(recipe: EvaluateRecipe, corpus_dir: str | Path) -> tuple[str, li
     split, table = next(((name, rows) for name, rows in loaded if len(rows)), (wanted[-1], None))
     if table is None:
         raise InputError(f"{Path(corpus_dir).name}: holds no row in split {' or '.join(wanted)}")
-    rows = table.to_list()
-    if recipe.max_rows is not None and recipe.max_rows < len(rows):
-        chosen = make_rng(recipe.seed, "evaluate", "rows").choice(len(rows), recipe.max_rows, replace=False)
-        rows = [rows[i] for i in sorted(chosen)]
-    return split, rows
+    return split, limit_rows(recipe, table.to_list())
 
 
-def measure_protocols(
-    recipe: EvaluateRecipe, rows: Sequence[dict[str, Any]], scores: np.ndarray, split: str, reader: str
-) -> list[Metric]:
-    """Measure seen and unseen clips apart; a protocol without a row is left out."""
-    held_out = np.array([row["clip_fold"] == recipe.held_out_fold for row in rows])
-    metrics = []
-    for protocol, chosen in ((UNSEEN_SUBJECTS, np.flatnonzero(~held_out)), (UNSEEN_CLIPS, np.flatnonzero(held_out))):
-        if len(chosen):
-            emotions, subjects = ([rows[i][key] for i in chosen.tolist()] for key in ("emotion", "subject"))
-            where = {"split": split, "protocol": protocol, "reader": reader}
-            metrics += measure_answers(scores[chosen], emotions, subjects, seed=recipe.seed, **where)
-    return metrics
+def limit_rows(recipe: EvaluateRecipe, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return at most as many rows as the recipe allows, drawn at random, in their order."""
+    if recipe.max_rows is None or recipe.max_rows >= len(rows):
+        return rows
+    chosen = make_rng(recipe.seed, "evaluate", "rows").choice(len(rows), recipe.max_rows, replace=False)
+    return [rows[i] for i in sorted(chosen)]
+
+
+def divide_protocols(rows: Sequence[dict[str, Any]], unseen_fold: int | None) -> dict[str, np.ndarray]:
+    """Return the trials of each protocol, seen and unseen clips apart; a protocol without a trial is left out."""
+    held_out = np.array([unseen_fold is not None and row["clip_fold"] == unseen_fold for row in rows])
+    parts = {UNSEEN_SUBJECTS: np.flatnonzero(~held_out), UNSEEN_CLIPS: np.flatnonzero(held_out)}
+    return {protocol: trials for protocol, trials in parts.items() if len(trials)}
 
 
 def check_prompts(paths: Sequence[Path], style: Style) -> None:
@@ -170,22 +142,17 @@ def name_readers(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def plot_confusion(confusion: np.ndarray, title: str) -> bytes:
-    """Return a confusion matrix of shape (9, 9) as PNG, rows normalised to the share of each true label."""
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(5.4, 5.0), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.5 else "black"
-        axes.text(column, row, f"{share:.2f}".lstrip("0"), ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45, ha="right")
-    axes.set_yticks(range(len(EMOTIONS)), EMOTIONS)
-    axes.set(xlabel="answered", ylabel="intended by the clip", title=title)
-    figure.colorbar(image, shrink=0.8, label="share of the row")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
+def _collect_trials(
+    stage: Stage, recipe: EvaluateRecipe, corpus_dir: str | Path, rows: list[dict[str, Any]], split: str
+) -> Trials:
+    codec, fold = load_codec(corpus_dir), recipe.held_out_fold
+    if fold is not None and not unseen_by_codec(codec, corpus_dir, fold):
+        stage.notes.append(
+            f"the codec learned from the labels of clip fold {fold}: its clips are counted as seen in training"
+        )
+        fold = None
+    train = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
+    return Trials(rows, split, divide_protocols(rows, fold), codec, load_style(corpus_dir), train_rows=train)
 
 
 def _list_parents(paths: Sequence[Path]) -> list[Path]:
@@ -204,18 +171,12 @@ def _list_readers(
 ) -> list[OpenReader]:
     """Return how to open each reader; only one is in memory at a time."""
     probes: list[OpenReader] = [partial(_open_probe, target, recipe, corpus_dir) for target in recipe.probes]
+    codec = load_codec(corpus_dir)
+    if codec.supervised:
+        probes.insert(0, lambda: nullcontext(CodeReader(codec)))
     names = zip(paths, name_readers(paths), strict=True)
     style = load_style(corpus_dir)
     return probes + [partial(_open_model, path, name, style, n_threads) for path, name in names]
-
-
-def _measure_reader(
-    stage: Stage, open_reader: OpenReader, recipe: EvaluateRecipe, rows: Sequence[dict[str, Any]], split: str
-) -> None:
-    with open_reader() as reader:
-        scores = reader.score(rows)
-        stage.metrics += measure_protocols(recipe, rows, scores, split, reader.name)
-        _write_answers(stage, reader.name, rows, scores)
 
 
 @contextmanager
@@ -232,16 +193,3 @@ def _open_model(path: Path, name: str, style: Style, n_threads: int | None) -> I
         return
     with Engine(path, n_threads=n_threads) as engine:
         yield GgufReader(engine, style, name)
-
-
-def _write_answers(stage: Stage, reader: str, rows: Sequence[dict[str, Any]], scores: np.ndarray) -> None:
-    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", reader).strip("-")
-    truth = np.array([EMOTIONS.index(row["emotion"]) for row in rows])
-    counts = count_confusion(truth, scores.argmax(axis=1), [""] * len(rows), len(EMOTIONS))
-    title = f"{reader}{' (synthetic data)' if stage.synthetic else ''}"
-    write_bytes(stage.folder / f"confusion-{slug}.png", plot_confusion(counts[0], title))
-    columns: dict[str, Any] = {key: [row[key] for row in rows] for key in ("row_id", "emotion", "clip_fold")}
-    columns |= {emotion: scores[:, i].astype(np.float32) for i, emotion in enumerate(EMOTIONS)}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
-    write_bytes(stage.folder / f"predictions-{slug}.parquet", sink.getvalue().to_pybytes())

@@ -3,12 +3,14 @@
 Needs neither torch nor Transformers, so a laptop that only answers can read it.
 """
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gguf import GGUFValueType, GGUFWriter
+import numpy as np
+from gguf import GGUFWriter
 
 from dataset_builder.codecs import Codec, dump_codec, load_codec_bytes
 from dataset_builder.errors import InputError
@@ -17,7 +19,10 @@ from dataset_builder.recipe import validate
 from model_recipes.gguf_header import read_header
 
 #: Raised when the meaning of an ``eeg_copilot.*`` key changes.
-FORMAT = 1
+FORMAT = 2
+
+#: Formats that are read.
+_READABLE = (1, 2)
 
 #: Keys that must be there besides format and codec.
 _REQUIRED = {"general.name", *(f"eeg_copilot.{key}" for key in "version corpus synthetic file_type facts".split())}
@@ -69,7 +74,8 @@ def add_copilot_keys(writer: GGUFWriter, copilot: CopilotGguf) -> None:
     writer.add_string("eeg_copilot.file_type", copilot.file_type)
     writer.add_string("eeg_copilot.facts", json.dumps(copilot.facts, sort_keys=True))
     writer.add_string("eeg_copilot.prompt", json.dumps(copilot.prompt.model_dump(mode="json"), sort_keys=True))
-    writer.add_key_value("eeg_copilot.codec", dump_codec(copilot.codec), GGUFValueType.ARRAY)
+    # As text: `gguf.GGUFReader`, which Transformers reads with, takes 17 s for an array of a million bytes.
+    writer.add_string("eeg_copilot.codec", base64.b64encode(dump_codec(copilot.codec)).decode("ascii"))
 
 
 def read_copilot_gguf(path: str | Path) -> CopilotGguf:
@@ -84,12 +90,12 @@ def read_copilot_gguf(path: str | Path) -> CopilotGguf:
     keys = read_header(path, ("general.name", "eeg_copilot."))
     if "eeg_copilot.codec" not in keys:
         raise InputError(f"{path.name}: has no eeg_copilot keys; export it with: eeg-copilot gguf")
-    if (found := keys.get("eeg_copilot.format")) != FORMAT:
+    if (found := keys.get("eeg_copilot.format")) not in _READABLE:
         raise InputError(f"{path.name}: eeg_copilot.format is {found}; this version reads {FORMAT}")
     if missing := sorted(_REQUIRED - keys.keys()):
         raise InputError(f"{path.name}: lacks {', '.join(missing)}; export it again with: eeg-copilot gguf")
     return CopilotGguf(
-        codec=load_codec_bytes(keys["eeg_copilot.codec"].tobytes()),
+        codec=load_codec_bytes(_read_codec(keys["eeg_copilot.codec"], path.name)),
         name=keys["general.name"],
         version=keys["eeg_copilot.version"],
         corpus=keys["eeg_copilot.corpus"],
@@ -98,6 +104,14 @@ def read_copilot_gguf(path: str | Path) -> CopilotGguf:
         facts=_read_json(keys, "eeg_copilot.facts", path.name),
         prompt=validate(PromptConfig, _read_json(keys, "eeg_copilot.prompt", path.name), f"{path.name}: prompt"),
     )
+
+
+def _read_codec(value: Any, name: str) -> bytes:
+    """Return the codec's bytes from text, or from an array of bytes as format 1 has it."""
+    try:
+        return bytes(value.tobytes()) if isinstance(value, np.ndarray) else base64.b64decode(value, validate=True)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: eeg_copilot.codec is not a codec; export it again with: eeg-copilot gguf") from None
 
 
 def _read_json(keys: dict[str, Any], key: str, name: str) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Manifest, hash_file, read_manifest
 from model_recipes.gguf_file import read_copilot_gguf
 
+#: Stages in which a model learns labels.
+_TRAINED = ("adapter", "reader")
+
 
 @dataclass(frozen=True)
 class Training:
-    """How an adapter was trained.
+    """How an adapter or a reader was trained.
 
     Parameters
     ----------
@@ -37,7 +40,7 @@ def walk_parents(folder: str | Path) -> Iterator[Manifest]:
 
 
 def find_training(path: str | Path) -> Training | None:
-    """Return how the adapter in a model was trained, or None if there is none or it cannot be found any more.
+    """Return how the adapter or reader in a model was trained, or None if there is none or it cannot be found any more.
 
     Parameters
     ----------
@@ -49,11 +52,11 @@ def find_training(path: str | Path) -> Training | None:
         facts = read_copilot_gguf(path).facts
         known = "held_out_fold" in facts
         return Training(facts["held_out_fold"], facts.get("corpus_manifest_sha256")) if known else None
-    adapter = next((manifest for manifest in walk_parents(path) if manifest.stage == "adapter"), None)
-    if adapter is None:
+    trained = next((manifest for manifest in walk_parents(path) if manifest.stage in _TRAINED), None)
+    if trained is None:
         return None
-    corpus = next((parent.sha256 for parent in adapter.parents if parent.stage == "corpus"), None)
-    return Training(adapter.recipe.get("held_out_fold"), corpus)
+    corpus = next((parent.sha256 for parent in trained.parents if parent.stage == "corpus"), None)
+    return Training(trained.recipe.get("held_out_fold"), corpus)
 
 
 def check_training(path: str | Path, corpus_dir: str | Path, held_out_fold: int | None) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dataset_builder.manifest import Metric
-from dataset_builder.seeds import make_rng
 from dataset_builder.types import EMOTIONS, VALENCE
-
-#: Repetitions of the bootstrap.
-N_BOOTSTRAPS = 2000
+from model_recipes.bootstrap import N_BOOTSTRAPS, bootstrap_interval, bootstrap_mean
 
 #: Number of labels.
 _N = len(EMOTIONS)
+
+#: Labels of the positive-negative task; where both are equally probable, the first is answered.
+_SIGNS = ("negative", "positive")
 
 
 def count_confusion(truth: np.ndarray, predicted: np.ndarray, subjects: Sequence[str], n_labels: int) -> np.ndarray:
@@ -66,36 +66,24 @@ def kappa(confusion: np.ndarray) -> np.ndarray:
     return _divide(accuracy(confusion) - expected, 1 - expected)
 
 
+def weighted_f1(confusion: np.ndarray) -> np.ndarray:
+    """Return the mean F1 over labels, each weighing as much as it occurs."""
+    totals = confusion.sum(axis=-1)
+    scores = _divide(2 * np.diagonal(confusion, axis1=-2, axis2=-1), totals + confusion.sum(axis=-2))
+    return (scores * totals).sum(axis=-1) / totals.sum(axis=-1)
+
+
 #: Name -> function of confusion matrices (..., n, n) -> (...), in the order of the report.
 MEASURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
+    "weighted_f1": weighted_f1,
     "kappa": kappa,
 }
 
-
-def bootstrap_interval(
-    counts: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], seed: int, n_bootstraps: int = N_BOOTSTRAPS
-) -> list[float]:
-    """Return the 95 % percentile interval of a measure over resampled subjects (Efron 1979, Ann Stat 7:1).
-
-    Trials of one person are not independent, so whole subjects are drawn.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_subjects, n, n)
-    measure : callable
-        One of `MEASURES`.
-    seed : int
-    n_bootstraps : int
-    """
-    rng = make_rng(seed, "bootstrap")
-    n_subjects = len(counts)
-    weights = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=n_bootstraps)
-    values = measure(np.tensordot(weights, counts, axes=1))
-    low, high = np.quantile(values, [0.025, 0.975])
-    return [float(low), float(high)]
+#: What is told of the valence tasks.
+_VALENCE_MEASURES = ("accuracy", "balanced_accuracy")
 
 
 def guess(confusion: np.ndarray, name: str) -> float:
@@ -115,6 +103,7 @@ def guess(confusion: np.ndarray, name: str) -> float:
         "accuracy": float((shares**2).sum()),
         "balanced_accuracy": among_present,
         "macro_f1": among_present,
+        "weighted_f1": float((shares**2).sum()),
         "kappa": 0.0,
     }
     return values[name]
@@ -140,27 +129,66 @@ def measure_answers(
     Returns
     -------
     list of Metric
-        `MEASURES` over nine labels, then ``valence_accuracy``: positive against negative, neutral trials left out.
+        `MEASURES` over nine labels; accuracy and balanced accuracy of positive against negative (``valence_...``,
+        neutral trials left out) and of the three valences (``three_valence_...``).
     """
     truth = np.array([EMOTIONS.index(emotion) for emotion in emotions])
     counts = count_confusion(truth, scores.argmax(axis=1), subjects, _N)
     metrics = [_make_metric(name, counts, seed, where) for name in MEASURES]
-    return metrics + _measure_valence(scores, truth, np.asarray(subjects), seed, where)
+    for prefix, valences, left_out in (
+        ("valence", _SIGNS, "positive against negative by summed probabilities, neutral trials left out"),
+        ("three_valence", (*_SIGNS, "neutral"), "positive, negative or neutral by summed probabilities"),
+    ):
+        metrics += _measure_valence(scores, truth, np.asarray(subjects), seed, where, prefix, valences, left_out)
+    return metrics
+
+
+def measure_recalls(
+    scores: np.ndarray, emotions: Sequence[str], subjects: Sequence[str], *, seed: int, **where: str
+) -> list[Metric]:
+    """Return the recall of every emotion that occurs, as metrics ``recall_<emotion>``; see `measure_answers`."""
+    truth, predicted = np.array([EMOTIONS.index(emotion) for emotion in emotions]), scores.argmax(axis=1)
+    answered = np.bincount(predicted, minlength=_N) / len(truth)
+    metrics = []
+    for label in np.unique(truth).tolist():
+        mine = np.flatnonzero(truth == label)
+        owners = [subjects[i] for i in mine.tolist()]
+        value, interval = bootstrap_mean((predicted[mine] == label).astype(float), owners, seed)
+        metrics.append(
+            Metric(
+                name=f"recall_{EMOTIONS[label]}",
+                value=value,
+                n=len(mine),
+                unit="trials",
+                interval=interval,
+                chance=float(answered[label]),
+                method="share of this emotion's trials that are so answered; chance: share of all trials that are",
+                **where,
+            )
+        )
+    return metrics
 
 
 def _measure_valence(
-    scores: np.ndarray, truth: np.ndarray, subjects: np.ndarray, seed: int, where: dict[str, str]
+    scores: np.ndarray,
+    truth: np.ndarray,
+    subjects: np.ndarray,
+    seed: int,
+    where: dict[str, str],
+    prefix: str,
+    valences: tuple[str, ...],
+    how: str,
 ) -> list[Metric]:
-    signs = np.array([VALENCE[emotion] for emotion in EMOTIONS])
-    kept = signs[truth] != "neutral"
+    of_label = np.array([VALENCE[emotion] for emotion in EMOTIONS])
+    kept = np.isin(of_label[truth], valences)
     if not kept.any():
         return []
-    positive = scores[:, signs == "positive"].sum(axis=1) > scores[:, signs == "negative"].sum(axis=1)
-    is_positive = signs[truth] == "positive"
-    counts = count_confusion(is_positive[kept].astype(int), positive[kept].astype(int), subjects[kept].tolist(), 2)
-    metric = _make_metric("accuracy", counts, seed, where)
-    method = f"positive against negative by summed probabilities, neutral trials left out; {metric.method}"
-    return [metric.model_copy(update={"name": "valence_accuracy", "method": method})]
+    sums = np.stack([scores[:, of_label == valence].sum(axis=1) for valence in valences], axis=1)
+    intended = np.array([valences.index(v) if v in valences else -1 for v in of_label])[truth]
+    # Equal sums are answered with the first, which is negative.
+    counts = count_confusion(intended[kept], sums.argmax(axis=1)[kept], subjects[kept].tolist(), len(valences))
+    metrics = [_make_metric(name, counts, seed, where) for name in _VALENCE_MEASURES]
+    return [m.model_copy(update={"name": f"{prefix}_{m.name}", "method": f"{how}; {m.method}"}) for m in metrics]
 
 
 def _make_metric(name: str, counts: np.ndarray, seed: int, where: dict[str, str]) -> Metric:

@@ -9,6 +9,7 @@ import torch
 from factories import make_corpus
 from long_way import ask_transformers
 
+from dataset_builder.codecs.band_power import BandPowerCodec
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import hash_file, read_manifest
@@ -116,7 +117,7 @@ def test_probe_needs_two_labels(planted):
 def test_every_reader_is_measured_under_both_protocols(evaluation, rows):
     manifest, _ = evaluation
     readers = ["linear probe", "clip recogniser", "language model", "language model F16", "language model Q8_0"]
-    assert list(dict.fromkeys(m.reader for m in manifest.metrics)) == readers
+    assert list(dict.fromkeys(m.reader for m in manifest.metrics if m.name == "accuracy")) == readers
     n_unseen = sum(row["clip_fold"] == 0 for row in rows)
     for reader in readers:
         for protocol, n in ((SEEN, len(rows) - n_unseen), (UNSEEN, n_unseen)):
@@ -126,6 +127,51 @@ def test_every_reader_is_measured_under_both_protocols(evaluation, rows):
             assert low <= metric.value <= high
             assert metric.chance >= 1 / 9
     assert manifest.synthetic
+
+
+def test_controls_stand_beside_models_and_not_in_the_table_of_readers(evaluation):
+    manifest, _ = evaluation
+    controls = {m.reader for m in manifest.metrics if m.reader.startswith("language model F16, ")}
+    assert controls == {
+        f"language model F16, {name}"
+        for name in (
+            "chance",
+            "most common label",
+            "demographics only",
+            "permuted labels",
+            "EEG of another trial",
+            "EEG of another subject, same clip",
+            "no EEG",
+        )
+    }
+    assert {m.name for m in manifest.metrics if m.reader in controls} == {"control_balanced_accuracy"}
+    verdicts = manifest.facts["verdicts"]
+    assert [(v["reader"], v["protocol"]) for v in verdicts] == [
+        (reader, protocol)
+        for reader in ("language model", "language model F16", "language model Q8_0")
+        for protocol in (SEEN, UNSEEN)
+    ]
+    assert not any(v["reads_eeg"] for v in verdicts), "a random model of two people"
+    assert manifest.metric("recall_joy", reader="language model", protocol=SEEN).chance is not None
+
+
+def test_a_codec_that_learned_from_the_clips_takes_the_word_unseen_away(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(BandPowerCodec, "supervised", True)
+    monkeypatch.setattr(BandPowerCodec, "read_probabilities", lambda self, code: np.full(9, 1 / 9))
+    recipe = EvaluateRecipe(probes=["emotion"])
+    manifest = evaluate_models(recipe, corpus, [], tmp_path / "evaluation")
+    assert {metric.protocol for metric in manifest.metrics} == {SEEN}
+    assert "the codec learned from the labels of clip fold 0" in manifest.notes[0]
+    assert manifest.metric("accuracy", reader="the code itself") is not None
+
+
+def test_the_page_holds_every_reader_and_needs_nothing_else(evaluation):
+    _, out = evaluation
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for text in ("linear probe", "clip recogniser", "language model Q8_0", SEEN, UNSEEN, "Synthetic data", "Verdict"):
+        assert text in page
+    assert page.count('<img src="data:image/png;base64,') == 3 * 2 + 5
+    assert "http" not in page.replace("http-equiv", "")
 
 
 def test_gguf_answers_score_like_the_model(evaluation):

@@ -1,0 +1,203 @@
+"""Whether probabilities mean what they say: calibration error, prediction sets and when to say nothing.
+
+All is measured on the people who are evaluated; what has to be set on somebody (a threshold) is set on half of them and
+measured on the other half, in both directions and for many divisions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dataset_builder.manifest import Metric
+from dataset_builder.seeds import make_rng
+from model_recipes.bootstrap import bootstrap_interval, bootstrap_mean
+
+#: Bins of the calibration error, and how many trials a bin should hold at least.
+N_BINS, _PER_BIN = 15, 20
+
+#: Share of prediction sets that shall hold the truth.
+NOMINAL = 0.9
+
+#: Share of trials that shall be answered by a reader that may abstain.
+ANSWERED = 0.8
+
+#: Divisions of the people into two halves.
+_N_DIVISIONS = 50
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Trials grouped by how sure the reader was.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_bins + 1,)
+        Of the highest probability.
+    counts : ndarray of shape (n_subjects, n_bins, 3)
+        Trials, sum of the highest probabilities and right answers, per subject and bin.
+    adaptive : bool
+        True when the edges are quantiles, because there are few trials.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    adaptive: bool
+
+    @property
+    def n_bins(self) -> int:
+        """How many bins there are."""
+        return self.counts.shape[1]
+
+
+def bin_trials(scores: np.ndarray, truth: np.ndarray, subjects: Sequence[str]) -> Bins:
+    """Group trials by the probability of the answer.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_trials, n_labels)
+        Probabilities.
+    truth : ndarray of shape (n_trials,), int
+    subjects : sequence of str
+
+    Returns
+    -------
+    Bins
+        Fifteen of equal width; with fewer than 20 trials for each, quantiles with at least 20 trials in each bin.
+    """
+    sure, right = scores.max(axis=1), scores.argmax(axis=1) == truth
+    adaptive = len(sure) < N_BINS * _PER_BIN
+    if adaptive:
+        edges = np.unique(np.quantile(sure, np.linspace(0, 1, max(1, len(sure) // _PER_BIN) + 1)))
+        edges = edges if len(edges) > 1 else np.array([edges[0], edges[0] + 1e-9])
+    else:
+        edges = np.linspace(0, 1, N_BINS + 1)
+    places = np.clip(np.searchsorted(edges, sure, side="right") - 1, 0, len(edges) - 2)
+    names, owners = np.unique(np.asarray(subjects), return_inverse=True)
+    counts = np.zeros((len(names), len(edges) - 1, 3))
+    np.add.at(counts, (owners, places), np.stack([np.ones_like(sure), sure, right], axis=1))
+    return Bins(edges, counts, adaptive)
+
+
+def calibration_error(counts: np.ndarray) -> np.ndarray:
+    """Return the expected calibration error of binned counts of shape (..., n_bins, 3), see `Bins`.
+
+    The mean over trials of the distance between how sure the reader was and how often it was right, bin by bin (Guo et
+    al. 2017, ICML).
+    """
+    return np.abs(counts[..., 1] - counts[..., 2]).sum(axis=-1) / counts[..., 0].sum(axis=-1)
+
+
+def measure_calibration(
+    scores: np.ndarray, truth: np.ndarray, subjects: Sequence[str], *, seed: int, **where: Any
+) -> list[Metric]:
+    """Measure calibration error, prediction sets and abstaining of one reader.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_trials, n_labels)
+    truth : ndarray of shape (n_trials,), int
+    subjects : sequence of str
+    seed : int
+    **where : str
+        ``split``, ``protocol`` and ``reader`` of each metric.
+
+    Returns
+    -------
+    list of Metric
+        ``calibration_error``; with four or more subjects ``conformal_coverage``, ``conformal_set_size``,
+        ``abstaining_answered`` and ``abstaining_accuracy`` as well.
+    """
+    bins = bin_trials(scores, truth, subjects)
+    how = "equal counts, since there are few trials" if bins.adaptive else "equal width"
+    error = Metric(
+        name="calibration_error",
+        value=float(calibration_error(bins.counts.sum(axis=0))),
+        n=len(truth),
+        unit="trials",
+        interval=bootstrap_interval(bins.counts, calibration_error, seed),
+        method=f"expected calibration error, {bins.n_bins} bins of {how}; 95 % bootstrap over subjects, biased "
+        "upwards for a distance",
+        **where,
+    )
+    return [error, *_measure_thresholds(scores, truth, subjects, seed, where)]
+
+
+def find_threshold(scores: np.ndarray, truth: np.ndarray, nominal: float = NOMINAL) -> float:
+    """Return the probability from which a label belongs to the prediction set.
+
+    Split conformal prediction (Vovk et al. 2005; Sadinle et al. 2019, JASA 114:223): the probability of the true label,
+    taken as its quantile over calibration trials with the correction for a finite number.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_trials, n_labels)
+    truth : ndarray of shape (n_trials,), int
+    nominal : float
+        Share of sets that shall hold the truth.
+
+    Returns
+    -------
+    float
+        Zero, which takes all labels in, where there are too few trials for the promise.
+    """
+    mine = np.sort(scores[np.arange(len(truth)), truth])
+    left_out = int(np.floor((len(mine) + 1) * (1 - nominal) + 1e-9))
+    return float(mine[left_out - 1]) if left_out else 0.0
+
+
+def trace_abstaining(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return share answered and accuracy among the answered, the surest trials first, each of shape (n_trials,)."""
+    order = np.argsort(-scores.max(axis=1), kind="stable")
+    right = (scores.argmax(axis=1) == truth)[order]
+    answered = np.arange(1, len(order) + 1)
+    return answered / len(order), np.cumsum(right) / answered
+
+
+def _measure_thresholds(
+    scores: np.ndarray, truth: np.ndarray, subjects: Sequence[str], seed: int, where: dict[str, Any]
+) -> list[Metric]:
+    """Set thresholds on half of the people and measure on the others; a trial counts with its mean over divisions."""
+    names, owners = np.unique(np.asarray(subjects), return_inverse=True)
+    if len(names) < 4:
+        return []
+    sums, sure, right = np.zeros((4, len(truth))), scores.max(axis=1), scores.argmax(axis=1) == truth
+    rng = make_rng(seed, "conformal")
+    for _ in range(_N_DIVISIONS):
+        first = np.isin(owners, rng.permutation(len(names))[: len(names) // 2])
+        for half, other in ((first, ~first), (~first, first)):
+            sets = scores[other] >= find_threshold(scores[half], truth[half])
+            answered = sure[other] >= np.quantile(sure[half], 1 - ANSWERED)
+            held = sets[np.arange(int(other.sum())), truth[other]]
+            sums[:, other] += held, sets.sum(axis=1), answered, answered & right[other]
+    means = sums / _N_DIVISIONS
+    halves = (
+        f"threshold set on half of {len(names)} subjects, measured on the others, {_N_DIVISIONS} divisions, both ways"
+    )
+    common: dict[str, Any] = {"n": len(truth), "unit": "trials", **where}
+    named = (
+        ("conformal_coverage", means[0], None, f"share of prediction sets that hold the truth, nominal {NOMINAL:g}"),
+        ("conformal_set_size", means[1], None, f"labels in a prediction set of nominal coverage {NOMINAL:g}"),
+        ("abstaining_answered", means[2], None, f"share answered by a rule that shall answer {ANSWERED:g}"),
+    )
+    metrics = []
+    for name, values, chance, method in named:
+        value, interval = bootstrap_mean(values, subjects, seed)
+        found = Metric(name=name, value=value, interval=interval, chance=chance, method=f"{method}; {halves}", **common)
+        metrics.append(found)
+    pairs = np.stack([np.bincount(owners, weights=means[3]), np.bincount(owners, weights=means[2])], axis=1)
+    metrics.append(
+        Metric(
+            name="abstaining_accuracy",
+            value=float(_ratio(pairs.sum(axis=0))),
+            interval=bootstrap_interval(pairs, _ratio, seed),
+            method=f"accuracy of what is answered by a rule that shall answer the surest {ANSWERED:g}; {halves}",
+            **common,
+        )
+    )
+    return metrics
+
+
+def _ratio(pairs: np.ndarray) -> np.ndarray:
+    return pairs[..., 0] / np.maximum(pairs[..., 1], 1e-12)
