@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "prune": "model",
     "recover": "model",
     "merge": "model",
+    "reader": "model",
     "adapter": "adapter",
     "gguf": "gguf",
 }
