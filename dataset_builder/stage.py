@@ -126,25 +126,9 @@ def open_stage(
         ) from None
     for scratch in (*stage.scratch, _KEY_FILE):
         _remove(partial / scratch)
-    stage.manifest = Manifest(
-        stage=name,
-        key=key,
-        synthetic=stage.synthetic,
-        recipe=recipe.model_dump(mode="json"),
-        inputs=stage.inputs,
-        parents=[describe_parent(path, out) for path in parents],
-        outputs=[describe_file(path, partial) for path in sorted(partial.rglob("*")) if path.is_file()],
-        dropped=stage.dropped,
-        facts=stage.facts,
-        metrics=stage.metrics,
-        notes=stage.notes,
-        seed=seed,
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - clock, 2),
-        packages=list_package_versions(),
-        hardware=describe_hardware(),
-        code=describe_code(),
-    )
+    lasted = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
+    parts = [describe_parent(path, out) for path in parents]
+    stage.manifest = _describe_run(stage, recipe, {"stage": name, "key": key, "parents": parts, "seed": seed, **lasted})
     write_text(partial / MANIFEST, stage.manifest.model_dump_json(indent=2) + "\n")
     _swap_in(partial, out)
 
@@ -208,6 +192,25 @@ _KEY_FILE = ".key"
 
 #: What the system says when nothing more can be written: full disk, full quota, largest file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _describe_run(stage: Stage, recipe: StrictModel, known: dict[str, Any]) -> Manifest:
+    """Return the manifest of a folder in which all work is done."""
+    folder = stage.folder
+    return Manifest(
+        synthetic=stage.synthetic,
+        recipe=recipe.model_dump(mode="json"),
+        inputs=stage.inputs,
+        outputs=[describe_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()],
+        dropped=stage.dropped,
+        facts=stage.facts,
+        metrics=stage.metrics,
+        notes=stage.notes,
+        packages=list_package_versions(),
+        hardware=describe_hardware(),
+        code=describe_code(),
+        **known,
+    )
 
 
 def _refuse_foreign(out: Path) -> None:

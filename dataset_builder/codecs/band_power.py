@@ -10,11 +10,12 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from dataset_builder.codecs.base import Codec, Features
+from dataset_builder.codecs.base import Features
 from dataset_builder.codecs.fidelity import DB_PER_NAT, Comparison, PowerComparison
 from dataset_builder.codecs.normalize import Normalization, extract_ranks, fit_person_scale, scale_to_person
 from dataset_builder.codecs.power import CHINESE, extract_power
-from dataset_builder.codecs.symbols import MISSING, Quantiser
+from dataset_builder.codecs.scaled import ScaledCodec
+from dataset_builder.codecs.symbols import MISSING
 from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel
 from dataset_builder.types import BANDS, SCALP_CHANNELS, Code, Recording
@@ -59,7 +60,7 @@ class BandPowerConfig(StrictModel):
     normalization: Normalization = Normalization()
 
 
-class BandPowerCodec(Codec):
+class BandPowerCodec(ScaledCodec):
     """Log band power per place, window and band, relative to the person's own mean.
 
     See `dataset_builder.codecs.normalize.scale_to_person` for the person's mean and spread.
@@ -83,34 +84,9 @@ class BandPowerCodec(Codec):
         return tuple(REGIONS) if self.config.space == "regions" else SCALP_CHANNELS
 
     @property
-    def normalization(self) -> str:
-        """How values are scaled to the person."""
-        return str(self.config.normalization)
-
-    @property
-    def calibration_trials(self) -> int:
-        """First trials that set the scale."""
-        return int(self.config.normalization.calibration_trials)
-
-    @property
     def n_values(self) -> int:
         """Number of symbols per code."""
         return len(BANDS) * self.config.windows * len(self.places)
-
-    @property
-    def n_tokens(self) -> int:
-        """One per symbol. Neighbouring marks of missing places may merge, so a reduced montage costs at most that."""
-        return self.n_values
-
-    @property
-    def levels(self) -> int:
-        """Steps of the quantiser."""
-        return int(self.config.levels)
-
-    @property
-    def alphabet(self) -> tuple[str, ...]:
-        """Texts of the levels."""
-        return self._quantiser.symbols
 
     @property
     def error_bound(self) -> float:
@@ -212,10 +188,6 @@ class BandPowerCodec(Codec):
         row, place = np.unravel_index(np.abs(mean).argmax(), mean.shape)
         band, where, above = list(BANDS)[row], self.places[place], bool(mean[row, place] > 0)
         return describe_deviation(band, where, above, self.normalization, language)
-
-    @property
-    def _quantiser(self) -> Quantiser:
-        return Quantiser(self.config.levels)
 
     def _pool_places(self, z: np.ndarray) -> np.ndarray:
         """Average the last axis, 30 channels, over regions; channels that are missing do not count."""

@@ -7,12 +7,12 @@ import numpy as np
 from pydantic import Field
 
 from dataset_builder.codecs.band_power import describe_deviation
-from dataset_builder.codecs.base import Codec, Features
+from dataset_builder.codecs.base import Features
 from dataset_builder.codecs.fidelity import DB_PER_NAT, Comparison, PowerComparison
 from dataset_builder.codecs.normalize import Normalization, extract_ranks, fit_person_scale, scale_to_person
 from dataset_builder.codecs.power import extract_power
 from dataset_builder.codecs.projection import Projection, check_channels, fit_projection
-from dataset_builder.codecs.symbols import Quantiser
+from dataset_builder.codecs.scaled import ScaledCodec
 from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel
 from dataset_builder.types import BANDS, SCALP_CHANNELS, Code, Recording
@@ -47,7 +47,7 @@ class ComponentsConfig(StrictModel):
     normalization: Normalization = Normalization()
 
 
-class ComponentsCodec(Codec):
+class ComponentsCodec(ScaledCodec):
     """Power of 30 channels x 5 bands per window, relative to the person's own mean, as scores of shared components.
 
     The basis is that of all windows of the training subjects. Where channels are missing the scores are estimated from
@@ -69,34 +69,9 @@ class ComponentsCodec(Codec):
         return str(self.config.feature)
 
     @property
-    def normalization(self) -> str:
-        """How values are scaled to the person."""
-        return str(self.config.normalization)
-
-    @property
-    def calibration_trials(self) -> int:
-        """First trials that set the scale."""
-        return int(self.config.normalization.calibration_trials)
-
-    @property
     def n_values(self) -> int:
         """Number of symbols per code."""
         return int(self.config.windows * self.config.n_components)
-
-    @property
-    def n_tokens(self) -> int:
-        """One per symbol."""
-        return self.n_values
-
-    @property
-    def levels(self) -> int:
-        """Steps of the quantiser."""
-        return int(self.config.levels)
-
-    @property
-    def alphabet(self) -> tuple[str, ...]:
-        """Texts of the levels."""
-        return self._quantiser.symbols
 
     @property
     def error_bound(self) -> float:
@@ -212,10 +187,6 @@ class ComponentsCodec(Codec):
         place, row = np.unravel_index(np.abs(mean).argmax(), mean.shape)
         band, above = list(BANDS)[row], bool(mean[place, row] > 0)
         return describe_deviation(band, SCALP_CHANNELS[place], above, self.normalization, language)
-
-    @property
-    def _quantiser(self) -> Quantiser:
-        return Quantiser(self.config.levels)
 
     @property
     def _projection(self) -> Projection:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from dataset_builder.codecs.base import Codec, Features, Target
+from dataset_builder.codecs.base import Features, Target
 from dataset_builder.codecs.crossfit import crossfit
 from dataset_builder.codecs.evidence_fit import EvidenceFit
 from dataset_builder.codecs.evidence_words import describe_evidence, explain_evidence
@@ -16,7 +16,7 @@ from dataset_builder.codecs.normalize import Normalization, extract_ranks, scale
 from dataset_builder.codecs.power import check_seconds, extract_power
 from dataset_builder.codecs.projection import check_channels
 from dataset_builder.codecs.ridge import log_softmax, sum_odds
-from dataset_builder.codecs.symbols import Quantiser
+from dataset_builder.codecs.scaled import ScaledCodec
 from dataset_builder.codecs.views import TargetKind, make_views
 from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel
@@ -77,7 +77,7 @@ class EvidenceConfig(StrictModel):
     held_out_fold: int | None = Field(default=None, ge=0, lt=N_CLIP_FOLDS)
 
 
-class EvidenceCodec(Codec):
+class EvidenceCodec(ScaledCodec):
     """Odds of nine emotions, learned from the training subjects' labels.
 
     Band power of every second, its course and its course in units of its spread (`make_views`) are scaled to the person
@@ -105,34 +105,9 @@ class EvidenceCodec(Codec):
         return "de"
 
     @property
-    def normalization(self) -> str:
-        """How values are scaled to the person."""
-        return str(self.config.normalization)
-
-    @property
-    def calibration_trials(self) -> int:
-        """First trials that set the scale."""
-        return int(self.config.normalization.calibration_trials)
-
-    @property
     def n_values(self) -> int:
         """One per emotion."""
         return len(EMOTIONS)
-
-    @property
-    def n_tokens(self) -> int:
-        """One per emotion."""
-        return len(EMOTIONS)
-
-    @property
-    def levels(self) -> int:
-        """Steps of the quantiser."""
-        return int(self.config.levels)
-
-    @property
-    def alphabet(self) -> tuple[str, ...]:
-        """Texts of the levels."""
-        return self._quantiser.symbols
 
     @property
     def error_bound(self) -> float:
@@ -259,10 +234,6 @@ class EvidenceCodec(Codec):
     def describe(self, code: Code, language: str = "en") -> str:
         """Say how far the code speaks for one emotion alone; which one, the code itself tells."""
         return describe_evidence(float(self.read_probabilities(code).max()), language)
-
-    @property
-    def _quantiser(self) -> Quantiser:
-        return Quantiser(self.config.levels)
 
     @property
     def _step(self) -> float:

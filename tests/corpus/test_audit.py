@@ -135,9 +135,9 @@ def audit(rows: Rows, split: dict[str, Any] = RANGES, moved: dict[str, str] | No
     )
 
 
-def fails(check: str, finding: str) -> Any:
-    """Expect one line that names the check and the finding."""
-    return pytest.raises(AuditError, match=f"^audit, {check}: .*{finding}[^\\n]*$")
+def line(check: str, finding: str) -> str:
+    """Return the pattern of one line that names the check and the finding."""
+    return f"^audit, {check}: .*{finding}[^\\n]*$"
 
 
 @pytest.mark.parametrize("split", PROTOCOLS, ids=lambda split: split["protocol"])
@@ -180,20 +180,20 @@ def test_facial_features_that_follow_the_feeling_loosely_pass() -> None:
 def test_a_row_id_twice_is_refused() -> None:
     rows = make_rows()
     rows[5]["row_id"] = rows[4]["row_id"]
-    with fails("row ids", "test-sub000-clip05"):
+    with pytest.raises(AuditError, match=line("row ids", "test-sub000-clip05")):
         audit(rows)
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_person_in_train_and_elsewhere_is_refused(split: str) -> None:
-    with fails("subjects", f"train and {split} share a subject, ranges forbids it"):
+    with pytest.raises(AuditError, match=line("subjects", f"train and {split} share a subject, ranges forbids it")):
         audit(make_rows(), moved={"test-sub000-clip01": split})
 
 
 def test_a_person_in_validation_and_test_is_refused_even_where_people_are_shared() -> None:
     rows = make_rows()
     held_out = next(row for row in rows if row["subject"] == "sub001" and row["clip_fold"] == 1)
-    with fails("subjects", "validation and test"):
+    with pytest.raises(AuditError, match=line("subjects", "validation and test")):
         audit(rows, {"protocol": "unseen-clips", "held_out_fold": 1}, moved={held_out["row_id"]: "validation"})
 
 
@@ -202,28 +202,28 @@ def test_a_clip_in_train_and_elsewhere_is_refused(split: dict[str, Any]) -> None
     rows = make_rows()
     fold = split["held_out_fold"]
     held_out = next(row for row in rows if row["subject"] == "sub002" and row["clip_fold"] == fold)
-    with fails("clips", "train and (validation|test) share a clip"):
+    with pytest.raises(AuditError, match=line("clips", "train and (validation|test) share a clip")):
         audit(rows, split, moved={held_out["row_id"]: "train"})
 
 
 def test_a_calibration_trial_among_the_tested_ones_is_refused() -> None:
     rows = make_rows()
     first = next(row["row_id"] for row in rows if row["subject"] == "sub009" and row["rank"] == 1)
-    with fails("protocol", "not in the split that few-shot gives them"):
+    with pytest.raises(AuditError, match=line("protocol", "not in the split that few-shot gives them")):
         audit(rows, PROTOCOLS[5], moved={first: "test"})
 
 
 def test_a_system_turn_that_depends_on_the_row_is_refused() -> None:
     rows = make_rows()
     rows[30]["messages"][0]["content"] += " Look closely."
-    with fails("system turns", rows[30]["row_id"]):
+    with pytest.raises(AuditError, match=line("system turns", rows[30]["row_id"])):
         audit(rows)
 
 
 def test_a_missing_turn_is_refused() -> None:
     rows = make_rows()
     del rows[3]["messages"][0]
-    with fails("turns", rows[3]["row_id"]):
+    with pytest.raises(AuditError, match=line("turns", rows[3]["row_id"])):
         audit(rows)
 
 
@@ -235,7 +235,7 @@ FILM_TEXTS = ["Forrest Gump", "the shining", "阿甘正传", "clip 7", "Clip_07"
 def test_label_text_in_a_user_turn_is_refused(text: str) -> None:
     rows = make_rows()
     rows[11]["messages"][1]["content"] += f"\n{text}."
-    with fails("label words", rows[11]["row_id"]):
+    with pytest.raises(AuditError, match=line("label words", rows[11]["row_id"])):
         audit(rows)
 
 
@@ -275,7 +275,7 @@ def test_a_word_that_the_letters_of_a_code_form_is_no_leak() -> None:
 def test_a_prompt_with_more_than_its_columns_is_refused(extra: str) -> None:
     rows = make_rows()
     rows[12]["messages"][1]["content"] += f"\n{extra}"
-    with fails("rendering", rows[12]["row_id"]):
+    with pytest.raises(AuditError, match=line("rendering", rows[12]["row_id"])):
         audit(rows)
 
 
@@ -288,7 +288,7 @@ def test_facial_features_without_a_users_file_are_refused() -> None:
     rows = make_rows()
     rows[0] |= {"source": "faced", "facial": '{"AU04": 0.1}'}
     write_turns(rows[0])
-    with fails("facial features", "no file states them: test-sub000-clip01"):
+    with pytest.raises(AuditError, match=line("facial features", "no file states them: test-sub000-clip01")):
         audit(rows)
 
 
@@ -348,7 +348,7 @@ def test_a_field_that_gives_the_label_away_is_refused(leak: Callable[[dict[str, 
     for row in rows:
         leak(row)
         write_turns(row)
-    with fails("label-dependent fields", field):
+    with pytest.raises(AuditError, match=line("label-dependent fields", field)):
         audit(rows)
 
 
@@ -358,7 +358,9 @@ def test_a_place_of_the_code_that_gives_the_label_away_is_refused(place: int) ->
     for row in rows:
         row["code"] = row["code"][:place] + str(row["label"]) + row["code"][place + 1 :]
         write_turns(row)
-    with fails("label-dependent code", f"place {place + 1} of the code gives the emotion away"):
+    with pytest.raises(
+        AuditError, match=line("label-dependent code", f"place {place + 1} of the code gives the emotion away")
+    ):
         audit(rows)
 
 
@@ -374,14 +376,14 @@ def test_a_code_that_holds_more_than_a_code_is_refused(code: str) -> None:
 def test_equal_raw_data_of_two_people_are_refused(other: str) -> None:
     rows = make_rows()
     copied = hashlib.sha256(b"test-sub000-clip01").hexdigest()
-    with fails("equal recordings", f"test-sub000-clip01, {other}"):
+    with pytest.raises(AuditError, match=line("equal recordings", f"test-sub000-clip01, {other}")):
         audit(rows, digests={other: copied})
 
 
 def test_equal_raw_data_of_one_person_across_splits_are_refused() -> None:
     rows = make_rows()
     one, two = (next(r for r in rows if r["subject"] == "sub003" and r["clip_fold"] == fold) for fold in (0, 1))
-    with fails("equal recordings", "different people or splits"):
+    with pytest.raises(AuditError, match=line("equal recordings", "different people or splits")):
         audit(rows, PROTOCOLS[3], digests=dict.fromkeys([one["row_id"], two["row_id"]], "0" * 64))
 
 
@@ -391,7 +393,7 @@ def test_nearly_equal_codes_across_splits_are_refused(one: int, two: int) -> Non
     changed = str((int(rows[one]["code"][5]) + 1) % 10)
     rows[two]["code"] = rows[one]["code"][:5] + changed + rows[one]["code"][6:]
     write_turns(rows[two])
-    with fails("similar codes", f"{rows[one]['row_id']}, {rows[two]['row_id']}"):
+    with pytest.raises(AuditError, match=line("similar codes", f"{rows[one]['row_id']}, {rows[two]['row_id']}")):
         audit(rows)
 
 
@@ -400,7 +402,7 @@ def test_a_whole_person_under_another_name_is_refused() -> None:
     for number in range(28):
         rows[9 * 28 + number]["code"] = rows[number]["code"]
         write_turns(rows[9 * 28 + number])
-    with fails("similar codes", "28 pairs of train and test"):
+    with pytest.raises(AuditError, match=line("similar codes", "28 pairs of train and test")):
         audit(rows)
 
 
@@ -423,14 +425,14 @@ def test_nearly_equal_codes_within_train_pass() -> None:
 def test_an_answer_that_is_not_the_rows_label_is_refused(change: dict[str, Any], finding: str) -> None:
     rows = make_rows()
     rows[1] |= change
-    with fails("answers", finding):
+    with pytest.raises(AuditError, match=line("answers", finding)):
         audit(rows)
 
 
 def test_an_answer_that_does_not_parse_is_refused() -> None:
     rows = make_rows()
     rows[1]["messages"][2]["content"] = "Anger, I think."
-    with fails("answers", "does not parse"):
+    with pytest.raises(AuditError, match=line("answers", "does not parse")):
         audit(rows)
 
 
@@ -439,7 +441,7 @@ def test_a_denied_word_in_an_answer_is_refused() -> None:
     answer = json.loads(rows[1]["messages"][2]["content"])
     answer["assessment"] += " Take 20 mg fluoxetine."
     rows[1]["messages"][2]["content"] = json.dumps(answer)
-    with fails("denied words", rows[1]["row_id"]):
+    with pytest.raises(AuditError, match=line("denied words", rows[1]["row_id"])):
         audit(rows)
 
 
@@ -468,7 +470,7 @@ def test_every_style_in_every_language_passes(raw: Path, tmp_path: Path, style: 
 def test_a_recording_under_two_names_stops_the_build_and_leaves_nothing(raw: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(raw, tmp_path / "cohort"))
     shutil.copyfile(own / "EEG_Features/DE/sub001.pkl.pkl", own / "EEG_Features/DE/sub005.pkl.pkl")
-    with fails("equal recordings", "faced-sub001-clip01, faced-sub005-clip01"):
+    with pytest.raises(AuditError, match=line("equal recordings", "faced-sub001-clip01, faced-sub005-clip01")):
         build_corpus(make_recipe(), own, tmp_path / "corpus")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort"]
 
