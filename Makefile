@@ -2,6 +2,8 @@
 # make test   lint, types, tests with the newest versions, and of the corpus with the oldest
 # make check  lint and types only
 # make test-bounds  the corpus with the oldest datasets, pyarrow, pandas and numpy that we support
+# make hub-demo  push a demo run to a Hub on loopback, then use it as a stranger would (after make demo)
+# make nightly  the tests that take minutes
 # make bench  one measured answer per question
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
   'import sys; sys.version_info[:2] >= (3, 11) and sys.version_info[:2] < (3, 14) and print("$(name)")' 2>/dev/null)))
@@ -18,17 +20,24 @@ WORKERS ?= 2
 OLDEST := .venv-oldest
 BOUNDS := tests/corpus/test_builder.py tests/corpus/test_published.py
 
-.PHONY: demo test test-bounds check bench clean
+.PHONY: demo hub-demo test test-bounds nightly check bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/eeg-copilot demo --out demo
+
+hub-demo: $(VENV)/.installed-test
+	$(BIN)/python -m tests.hub_server.demo --run demo --out hub-demo
 
 test: check test-bounds
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-bounds: $(OLDEST)/.installed
 	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -q -m datasets_bounds $(BOUNDS)
+	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -q tests/hub/test_client.py
+
+nightly: $(VENV)/.installed-test
+	$(TEST_ENV) $(BIN)/python -m pytest -q -m nightly --timeout 1800
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check $(CODE)
@@ -39,7 +48,7 @@ bench: $(VENV)/.installed-test
 	for file in benchmarks/bench_*.py; do $(TEST_ENV) $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(OLDEST) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OLDEST) demo hub-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 
 # A stamp is written only after pip succeeded, and removed before it starts.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
@@ -56,7 +65,7 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt | $(BIN)/python
 	rm -rf $(OLDEST)
 	$(BIN)/python -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints-oldest.txt \
-	  --editable '.[corpus]' 'pytest>=9,<10' 'pytest-timeout>=2.3,<3'
+	  --editable '.[corpus,hub]' 'pytest>=9,<10' 'pytest-timeout>=2.3,<3'
 	touch $@
 
 $(BIN)/python:

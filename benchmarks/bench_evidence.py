@@ -17,34 +17,55 @@ from harness import write_result
 from dataset_builder.corpus import CorpusRecipe, build_corpus, load_codec, load_split
 from dataset_builder.recipe import load_recipe
 from dataset_builder.types import EMOTIONS
+from model_recipes.calibration import measure_calibration
 
 RECIPES = Path(__file__).parents[1] / "dataset_builder" / "recipes"
 MODES = ("session", "none", "causal", "calibration")
 
+_WHERE = {"split": "validation", "protocol": "unseen subjects", "reader": "the code itself"}
 
-def score_corpus(faced: Path, recipe: str, split: str, *overrides: str) -> dict[str, Any]:
-    """Build a corpus and read the labels off its code: the likeliest emotion that the letters state."""
+_SHOWN = ("calibration_error", "calibration_error_adaptive", "calibration_error_expected", "conformal_coverage")
+
+
+def read_corpus(faced: Path, recipe: str, split: str, *overrides: str) -> tuple[dict[str, Any], float]:
+    """Build a corpus; return what its code states of every row of a split, and the seconds it took."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         build_corpus(load_recipe(RECIPES / recipe, CorpusRecipe, overrides), faced, Path(folder) / "corpus")
         codec, rows = load_codec(Path(folder) / "corpus"), load_split(Path(folder) / "corpus", split)
     read = np.array([codec.read_probabilities(codec.from_text(text)) for text in rows["code"]])
-    labels, guesses = np.array(rows["label"]), read.argmax(axis=1)
-    recall = [float((guesses[labels == k] == k).mean()) for k in range(len(EMOTIONS)) if (labels == k).any()]
+    columns = {name: np.array(rows[name]) for name in ("label", "subject", "trial_id")}
+    return {"read": read, **columns}, time.perf_counter() - start
+
+
+def score_corpus(faced: Path, recipe: str, split: str, *overrides: str) -> dict[str, Any]:
+    """Build a corpus and read the labels off its code: the likeliest emotion that the letters state."""
+    return measure(*read_corpus(faced, recipe, split, *overrides))
+
+
+def measure(found: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Return accuracy, calibration error with its interval over subjects, and the same per trial for segments."""
+    read, labels = found["read"], found["label"]
+    errors = {m.name: m for m in measure_calibration(read, labels, found["subject"].tolist(), seed=17, **_WHERE)}
+    trials, owners = np.unique(found["trial_id"], return_inverse=True)
+    sums, of_trial = np.zeros((len(trials), len(EMOTIONS))), np.zeros(len(trials), dtype=int)
+    np.add.at(sums, owners, np.log(read))
+    of_trial[owners] = labels
+    whole = {"trials_balanced_accuracy": balance(sums, of_trial)} if len(trials) < len(labels) else {}
     return {
         "rows": len(labels),
-        "accuracy": float((guesses == labels).mean()),
-        "balanced_accuracy": float(np.mean(recall)),
-        "calibration_error": measure_ece(read, labels),
-        "corpus_s": time.perf_counter() - start,
+        "accuracy": float((read.argmax(axis=1) == labels).mean()),
+        "balanced_accuracy": balance(read, labels),
+        **whole,
+        **{name: metric.value for name, metric in errors.items() if name in _SHOWN},
+        "calibration_interval": errors["calibration_error"].interval,
+        "corpus_s": seconds,
     }
 
 
-def measure_ece(read: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error of the likeliest class over equal bins of its probability."""
-    confidence, right = read.max(axis=1), read.argmax(axis=1) == labels
-    of_bin = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(sum(abs((right - confidence)[of_bin == k].sum()) for k in range(bins)) / len(labels))
+def balance(scores: np.ndarray, labels: np.ndarray) -> float:
+    guesses = scores.argmax(axis=1)
+    return float(np.mean([(guesses[labels == k] == k).mean() for k in range(len(EMOTIONS)) if (labels == k).any()]))
 
 
 def show(name: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -57,20 +78,13 @@ def show(name: str, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_folds(faced: Path, mode: str) -> dict[str, Any]:
-    """Score protocol 10-fold: each fold's people by a codec fitted on eight other folds."""
+    """Score protocol 10-fold: each fold's people by a codec fitted on eight other folds, all people measured as one."""
     overrides = ("split.protocol=10-fold", f"codec.normalization.mode={mode}")
-    folds = [
-        show(
-            f"10-fold {mode} fold {fold}",
-            score_corpus(faced, "faced-reader.yaml", "test", *overrides, f"split.fold={fold}"),
-        )
-        for fold in range(10)
-    ]
-    rows = [fold["rows"] for fold in folds]
-    mean = {key: float(np.average([fold[key] for fold in folds], weights=rows)) for key in list(folds[0])[1:4]}
-    return show(f"10-fold {mode}", {"rows": sum(rows), **mean, "corpus_s": sum(fold["corpus_s"] for fold in folds)}) | {
-        "folds": [fold["accuracy"] for fold in folds]
-    }
+    folds = [read_corpus(faced, "faced-reader.yaml", "test", *overrides, f"split.fold={fold}") for fold in range(10)]
+    parts = [found for found, _ in folds]
+    pooled = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found = show(f"10-fold {mode}", measure(pooled, sum(seconds for _, seconds in folds)))
+    return found | {"folds": [measure(part, 0.0)["accuracy"] for part in parts]}
 
 
 def main() -> None:
@@ -86,6 +100,11 @@ def main() -> None:
         results[f"080-099 {mode}, films in training"] = show(
             f"080-099 {mode}",
             score_corpus(args.faced, "faced-reader.yaml", "validation", f"codec.normalization.mode={mode}"),
+        )
+    for mode in ("session", "none"):
+        results[f"080-099 {mode}, 10-s segments, films in training"] = show(
+            f"080-099 {mode}, 10 s",
+            score_corpus(args.faced, "faced-reader-segments.yaml", "validation", f"codec.normalization.mode={mode}"),
         )
     for target in ("emotion", "clip"):
         for fold in range(3):

@@ -14,6 +14,7 @@ KINDS: dict[str, str] = {
     "base": "model",
     "prune": "model",
     "recover": "model",
+    "pseudo-quantise": "model",
     "merge": "model",
     "reader": "model",
     "adapter": "adapter",

@@ -101,7 +101,7 @@ def render_card(folder: str | Path, names: CardNames | None = None, evaluations:
             facts=list(flatten_facts(chain.manifest.facts)),
             # Each emotion's recall is on the evaluation's own page; here nine more rows would hide the others.
             metrics=[format_metric(stage, m) for stage, m in chain.metrics() if not m.name.startswith("recall_")],
-            gguf_files=[file for file in chain.manifest.outputs if file.name.endswith(".gguf")],
+            gguf_files=chain.manifest.list_outputs(".gguf"),
         )
     )
 
@@ -226,7 +226,7 @@ def _stage_tags(chain: Chain, kind: str) -> list[str]:
 
 def _own_readers(chain: Chain) -> set[str]:
     """Return how an evaluation calls what this folder holds; it may have measured other models and probes as well."""
-    files = [Path(item.name).stem for item in chain.manifest.outputs if item.name.endswith(".gguf")]
+    files = [Path(item.name).stem for item in chain.manifest.list_outputs(".gguf")]
     readers = {f"language model {stem.rpartition('-')[2]}": stem for stem in files}
     readers = readers or {"language model": chain.folder.resolve().name}
     return {*readers, *(f"{reader} ({place})" for reader, place in readers.items())}

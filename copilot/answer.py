@@ -14,6 +14,7 @@ from dataset_builder.errors import InputError
 from dataset_builder.prompts import DEFAULT_STYLE, Language, PromptFacts, Style, Suggestion
 from dataset_builder.quality import Quality, assess_quality
 from dataset_builder.types import EMOTIONS, Recording, Trial
+from model_recipes.engine_errors import CancelledError, UnfinishedError
 
 #: Room for the longest answer the schema admits (300 characters of assessment), at about one token a character.
 MAX_ANSWER_TOKENS = 512
@@ -24,6 +25,9 @@ _UNREADABLE = "they could not be read as an answer"
 
 class LabelEngine(Protocol):
     """What is needed of `model_recipes.engine.Engine`."""
+
+    def read_prefix(self, system: str) -> None:
+        """Prepare for prompts that begin with this system turn, which names nobody and may be kept on disk."""
 
     def score_labels(self, messages: list[dict[str, str]], labels: Sequence[str], prefix: str) -> dict[str, float]:
         """Return the probability of each label right after `prefix`; the values sum to 1."""
@@ -169,6 +173,7 @@ def answer_recording(
     codes = codec.encode_recording(recording)
     facts = [describe_facts(trial) for trial in recording]
     prompts = [style.render_prompt(codec, code, told) for code, told in zip(codes, facts, strict=True)]
+    engine.read_prefix(style.render_system(codec))
     scores = np.array([_score(engine, messages, style) for messages in tqdm(prompts, desc="windows", disable=None)])
     headline = int(scores.mean(axis=0).argmax())
     window = int(scores[:, headline].argmax())
@@ -201,10 +206,12 @@ def _explain(
     """Let the model answer with the emotion fixed, by the schema or by how the answer begins; keep what may stand."""
     schema = style.answer_schema(emotion, facts.age, facts.sex)
     prefix = style.start_answer(emotion) if schema is None else ""
-    raw = engine.generate(asked.messages, schema, prefix=prefix, max_tokens=MAX_ANSWER_TOKENS, seed=seed)
     try:
+        raw = engine.generate(asked.messages, schema, prefix=prefix, max_tokens=MAX_ANSWER_TOKENS, seed=seed)
         answer = style.parse_answer(raw)
-    except InputError:
+    except CancelledError:
+        raise
+    except (InputError, UnfinishedError):
         return asked
     withheld = check_text(answer.assessment, emotion, asked.language)
     fitting = {item.id: item for item in style.library.list_suggestions(emotion, facts.age, facts.sex)}

@@ -107,7 +107,7 @@ def run_demo(options: DemoOptions) -> str:
         keep("synthetic cohort", cohort, write_cohort(_COHORT, cohort))
     keep("corpus", corpus, build_corpus(recipes.corpus, raw, corpus))
     keep("base", base, make_base(recipes.base, base, corpus))
-    keep("pruned", pruned, prune_model(recipes.prune, base, pruned))
+    keep("pruned", pruned, prune_model(recipes.prune, base, pruned, corpus))
     keep("recovered", recovered, recover_model(recipes.recover, pruned, base, recovered, corpus))
     keep("adapter", adapter, train_adapter(recipes.adapter, recovered, corpus, adapter))
     keep("merged", merged, merge_adapter(recipes.merge, recovered, adapter, merged))
@@ -165,11 +165,16 @@ def load_recipes(options: DemoOptions) -> DemoRecipes:
             changes.insert(0, f"text={{path: {json.dumps(options.text)}}}")
         return load_recipe(path, model, changes)
 
+    def pick(stage: str) -> Path:
+        """Return the recipe for a first look where the base has one."""
+        fast = folder / f"{stage}-fast.yaml"
+        return fast if fast.is_file() else folder / f"{stage}.yaml"
+
     return DemoRecipes(
         corpus=load("corpus", _ROOT / "dataset_builder" / "recipes" / f"{corpus}.yaml", CorpusRecipe),
         base=load("base", folder / "base.yaml", BaseRecipe),
-        prune=load("prune", folder / "prune.yaml", PruneRecipe),
-        recover=load("recover", folder / "recover.yaml", RecoverRecipe),
+        prune=load("prune", pick("prune"), PruneRecipe),
+        recover=load("recover", pick("recover"), RecoverRecipe),
         adapter=load("adapter", folder / "adapter.yaml", AdapterRecipe),
         merge=load("merge", folder / "merge.yaml", MergeRecipe),
         gguf=load("gguf", folder / "gguf.yaml", GgufRecipe),

@@ -64,7 +64,7 @@ def make_table(steps: list[Step], root: Path) -> list[TableRow]:
     rows = []
     for step in steps:
         rows.append(_stage_row(step, root, evaluation))
-        files = [item for item in step.manifest.outputs if item.name.endswith(".gguf")]
+        files = step.manifest.list_outputs(".gguf")
         rows += [_file_row(item, step, root, evaluation) for item in files]
     if evaluation is not None:
         others = [reader for reader in _readers(evaluation) if not reader.startswith("language model")]

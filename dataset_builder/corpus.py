@@ -28,6 +28,7 @@ from dataset_builder.sources import SOURCES, FacedConfig, SourceSection
 from dataset_builder.sources.base import Source
 from dataset_builder.splits import SplitConfig, SplitPlan, plan_splits
 from dataset_builder.stage import find_finished, fingerprint_files, open_stage
+from dataset_builder.trained_people import describe_people
 
 CODEC_FILE = "codec.safetensors"
 REPORT_FILE = "report.html"
@@ -130,6 +131,7 @@ def build_corpus(
             "library_version": LIBRARY.version,
             "values_per_code": codec.n_values,
             "subjects": [_summarise(person) for person in facts],
+            "trained_people": _describe_trained(facts, tables["train"], source),
         }
         stage.dropped |= _count_dropped(facts, unused, len(source.subjects()) - len(plan.subjects))
         write_shards(stage.folder, tables, recipe.shard_rows)
@@ -166,7 +168,9 @@ def load_split(corpus_dir: str | Path, split: str) -> Dataset:
         raise InputError(f"split {split!r}: unknown; accepted: {', '.join(counts)}")
     files = sorted((Path(corpus_dir) / "data").glob(f"{split}-*.parquet"))
     try:
-        table = pa.concat_tables([SCHEMA.empty_table(), *(pq.read_table(path) for path in files)])
+        table = pa.concat_tables(
+            [SCHEMA.empty_table(), *(pq.read_table(path) for path in files)], promote_options="default"
+        )
         if table.num_rows != counts[split]["rows"]:
             raise InputError(f"{Path(corpus_dir).name}: {split} has {table.num_rows} rows, not {counts[split]['rows']}")
         return Dataset(table)
@@ -247,6 +251,12 @@ def _make_tables(
 
 def _count(table: pa.Table) -> dict[str, int]:
     return {"rows": table.num_rows, "subjects": len(set(table["subject"].to_pylist()))}
+
+
+def _describe_trained(facts: list[SubjectFacts], train: pa.Table, source: Source) -> dict[str, Any] | None:
+    """Return by what the training subjects can be recognised, also by those who get the model without the corpus."""
+    names = set(train["subject"].to_pylist())
+    return describe_people([person for person in facts if person.subject in names], source.info.name)
 
 
 def _summarise(person: SubjectFacts) -> dict[str, Any]:

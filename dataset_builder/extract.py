@@ -23,6 +23,7 @@ from dataset_builder.codecs.base import Features
 from dataset_builder.errors import InputError, ResourceError
 from dataset_builder.manifest import Artifact, hash_file, write_bytes
 from dataset_builder.recipe import StrictModel
+from dataset_builder.segments import measure_seconds
 from dataset_builder.sources.base import DroppedRecording, Source
 from dataset_builder.types import RATINGS, Recording
 
@@ -43,6 +44,9 @@ class TrialFacts(StrictModel):
         In the order of `RATINGS`.
     digest : str
         sha256 of the trial's data: equal trials are copies.
+    start_s : float or None
+        Where a segment begins within its stimulus window; None for a whole window.
+    duration_s : float or None
     """
 
     clip: int | None
@@ -51,6 +55,8 @@ class TrialFacts(StrictModel):
     facial: dict[str, float]
     ratings: list[float | None]
     digest: str
+    start_s: float | None = None
+    duration_s: float | None = None
 
 
 class SubjectFacts(StrictModel):
@@ -70,6 +76,8 @@ class SubjectFacts(StrictModel):
     age, sex, cohort, device_sfreq_hz, channels, synthetic, notes, left_out
         As in `Recording`.
     trials : list of TrialFacts
+    digest_of : str
+        Which array the trials' digests are of: ``"signal_uv"``, ``"de"`` or ``"psd"``.
     """
 
     subject: str
@@ -86,6 +94,7 @@ class SubjectFacts(StrictModel):
     notes: list[str] = []
     left_out: dict[str, int] = {}
     trials: list[TrialFacts] = []
+    digest_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,7 @@ def read_subject(source: Source, codec: Codec, subject: str) -> tuple[SubjectFac
             Artifact(name=source.name_file(path), bytes=path.stat().st_size, sha256=hash_file(path))
             for path in source.files(subject, codec.reads)
         ]
-        recording = source.read(subject, codec.reads)
+        recording = codec.cut(source.read(subject, codec.reads))
         features = codec.extract(recording)
         return _describe_recording(recording, files), features
     except DroppedRecording as error:
@@ -229,12 +238,18 @@ def _describe_recording(recording: Recording, files: list[Artifact]) -> SubjectF
         notes=list(recording.notes),
         left_out=recording.left_out,
         trials=[_describe_trial(recording, index) for index in range(len(recording))],
+        digest_of=_choose_array(recording),
     )
+
+
+def _choose_array(recording: Recording) -> str:
+    """Return the name of the array by which trials are told apart."""
+    return next(name for name in ("signal_uv", "de", "psd") if getattr(recording, name) is not None)
 
 
 def _describe_trial(recording: Recording, index: int) -> TrialFacts:
     ratings = [None] * len(RATINGS) if recording.ratings is None else recording.ratings[index].tolist()
-    data = next(array for array in (recording.signal_uv, recording.de, recording.psd) if array is not None)
+    data = getattr(recording, _choose_array(recording))
     return TrialFacts(
         clip=recording.clips[index],
         rank=recording.ranks[index] if recording.ranks else None,
@@ -242,4 +257,6 @@ def _describe_trial(recording: Recording, index: int) -> TrialFacts:
         facial=dict(recording.facial[index]) if recording.facial else {},
         ratings=[None if value is None or np.isnan(value) else float(value) for value in ratings],
         digest=hashlib.sha256(np.ascontiguousarray(data[index]).data).hexdigest(),
+        start_s=recording.starts_s[index] if recording.starts_s else None,
+        duration_s=measure_seconds(recording),
     )

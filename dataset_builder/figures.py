@@ -7,6 +7,8 @@ cividis of Matplotlib), and no meaning hangs on colour alone.
 import io
 from typing import Any
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -29,11 +31,11 @@ STYLE: Any = {
 
 def to_png(figure: Figure) -> bytes:
     """Return the figure in a palette of 256 colours: a third of the bytes, no visible difference."""
-    drawn, packed = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
-    picture: Image.Image = Image.open(drawn).convert("RGB")
+    canvas, packed = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     picture = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    picture.save(packed, format="png", optimize=True)
+    picture.save(packed, format="png", compress_level=6)  # 9 would take ten times as long for a tenth of the bytes
     return packed.getvalue()
 
 

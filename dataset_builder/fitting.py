@@ -33,7 +33,7 @@ def fit_codec(
     if not codec.supervised:
         return Fitted(codec.fit(kept))
     targets = {
-        subject: [Target(facts.clip, facts.emotion) for facts in (people[subject].facts.trials[i] for i in trials)]
+        subject: [Target(t.clip, t.emotion, t.start_s) for t in (people[subject].facts.trials[i] for i in trials)]
         for subject, trials in chosen.items()
     }
     return codec.fit_supervised(dict(zip(chosen, kept, strict=True)), targets, seed)

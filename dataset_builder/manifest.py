@@ -89,6 +89,10 @@ class Manifest(StrictModel):
     hardware: dict[str, Any]
     code: dict[str, Any]
 
+    def list_outputs(self, suffix: str) -> list[Artifact]:
+        """Return the outputs with a suffix that lie at the top of the folder."""
+        return [item for item in self.outputs if item.name.endswith(suffix) and "/" not in item.name]
+
     def metric(self, name: str, **where: str) -> Metric | None:
         """Return the first metric called `name` whose fields equal `where`, or None."""
         for metric in self.metrics:

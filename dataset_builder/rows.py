@@ -26,6 +26,9 @@ COLUMNS: dict[str, pa.DataType] = {
     "clip": pa.int16(),
     "clip_fold": pa.int8(),
     "rank": pa.int16(),
+    "trial_id": pa.string(),
+    "start_s": pa.float32(),
+    "duration_s": pa.float32(),
     "emotion": pa.string(),
     "label": pa.int64(),
     "valence": pa.string(),
@@ -125,6 +128,9 @@ class RowMaker:
             "clip": trial.clip,
             "clip_fold": None if trial.clip is None else folds[trial.clip],
             "rank": trial.rank,
+            "trial_id": self._trial_id(facts, trial, index),
+            "start_s": trial.start_s or 0.0,
+            "duration_s": trial.duration_s,
             "emotion": emotion,
             "label": EMOTIONS.index(emotion),
             "valence": VALENCE[emotion],
@@ -150,11 +156,17 @@ class RowMaker:
         return row | {"messages": [*self.render_prompt(row), answer]}
 
     def _row_id(self, facts: SubjectFacts, trial: TrialFacts, index: int) -> str:
-        """Name a row by its clip; by its place as well where the clip is unknown or was shown more than once."""
-        clips = [other.clip for other in facts.trials]
-        once = trial.clip is not None and clips.count(trial.clip) == 1
+        """Name a row by its trial, and a segment of one by its first second."""
+        segment = "" if trial.start_s is None else f"-s{trial.start_s:02.0f}"
+        return self._trial_id(facts, trial, index) + segment
+
+    def _trial_id(self, facts: SubjectFacts, trial: TrialFacts, index: int) -> str:
+        """Name a trial by its clip; by its place as well where the clip is unknown or was shown more than once."""
+        firsts = [place for place, other in enumerate(facts.trials) if not other.start_s]
+        once = trial.clip is not None and sum(facts.trials[place].clip == trial.clip for place in firsts) == 1
         clip = "" if trial.clip is None else f"-clip{trial.clip:02d}"
-        return f"{self.source}-{facts.subject}{clip}" + ("" if once else f"-trial{index + 1:02d}")
+        number = sum(place <= index for place in firsts)
+        return f"{self.source}-{facts.subject}{clip}" + ("" if once else f"-trial{number:02d}")
 
 
 def fold_clips(people: list[SubjectFacts]) -> dict[int, int]:

@@ -94,6 +94,9 @@ class Recording:
         What the reader found worth telling (repairs, missing channels), without identifiers.
     left_out : dict of str to int
         Trials that are not here, counted by reason.
+    starts_s : tuple of float, length n_trials, or empty
+        Where each segment begins within its stimulus window, s; empty where windows are whole. See
+        `dataset_builder.segments.cut_segments`.
     """
 
     subject: str
@@ -114,6 +117,7 @@ class Recording:
     synthetic: bool = False
     notes: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
+    starts_s: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)

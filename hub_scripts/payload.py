@@ -4,25 +4,27 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cards.chain import KINDS
 from cards.lint import find_private, lint_card, read_front_matter
 from cards.render import CardNames, render_card
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Artifact, hash_file, read_manifest
+from dataset_builder.manifest import MANIFEST, Artifact, Manifest, hash_file, read_manifest
+from hub_scripts.scan import find_secrets
 
-#: Files with words in them. Vocabularies (tokenizer.json and the like) hold arbitrary words and are left out.
-_TEXTS = (".json", ".jsonl", ".md", ".txt", ".yaml", ".yml", ".jinja", ".html", ".css", "")
-_VOCABULARIES = {"tokenizer.json", "vocab.json", "vocab.txt", "merges.txt"}
+#: What can be pushed.
+PUSHABLE = ("dataset", "model", "adapter", "gguf", "space")
 
 #: Where PEFT notes which model an adapter belongs to; on the Hub it must be a repository.
 _ADAPTER_CONFIG = "adapter_config.json"
+_SDKS = ("gradio", "docker", "static")
 
 
 @dataclass(frozen=True)
 class PayloadFile:
-    """One file as it will be on the Hub.
+    """One file as it will be on the Hub. Its digests are computed once: weights are large.
 
     Parameters
     ----------
@@ -35,17 +37,19 @@ class PayloadFile:
     name: str
     content: Path | bytes
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Size in bytes."""
         return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
 
+    @cached_property
     def sha256(self) -> str:
-        """Return the digest that large files are known by."""
+        """The digest that large files are known by."""
         return hash_file(self.content) if isinstance(self.content, Path) else hashlib.sha256(self.content).hexdigest()
 
+    @cached_property
     def git_sha1(self) -> str:
-        """Return the id that git gives to small files."""
+        """The id that git gives to small files."""
         digest = hashlib.sha1(b"blob %d\0" % self.bytes, usedforsecurity=False)
         digest.update(self.content.read_bytes() if isinstance(self.content, Path) else self.content)
         return digest.hexdigest()
@@ -58,35 +62,45 @@ class Payload:
     Parameters
     ----------
     kind : str
-        ``"dataset"``, ``"model"``, ``"adapter"`` or ``"gguf"``.
+        ``"dataset"``, ``"model"``, ``"adapter"``, ``"gguf"`` or ``"space"``.
     files : tuple of PayloadFile
         Sorted by name.
     licence : str
         The card's licence.
     synthetic : bool
+    sdk : str
+        What runs a Space; empty for all others.
     """
 
     kind: str
     files: tuple[PayloadFile, ...]
     licence: str
     synthetic: bool
+    sdk: str = ""
 
     @property
     def repo_type(self) -> str:
         """How the Hub calls the kind of repository."""
-        return "dataset" if self.kind == "dataset" else "model"
+        return self.kind if self.kind in ("dataset", "space") else "model"
+
+    @cached_property
+    def digest(self) -> str:
+        """One digest over names and contents of all files."""
+        lines = "".join(f"{file.sha256}  {file.name}\n" for file in self.files)
+        return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def collect_payload(kind: str, folder: str | Path, names: CardNames, evaluations: Sequence[str | Path] = ()) -> Payload:
     """Gather and check what a push would upload.
 
     Only files that the stage's manifest lists are taken, byte for byte as listed, without dotfiles; whatever else lies
-    in the folder stays there. The card is rendered anew and replaces the folder's own README.md in the upload.
+    in the folder stays there. The card is rendered anew and replaces the folder's own README.md in the upload; a Space
+    keeps its own, which holds how it is run.
 
     Parameters
     ----------
     kind : str
-        ``"dataset"``, ``"model"``, ``"adapter"`` or ``"gguf"``.
+        ``"dataset"``, ``"model"``, ``"adapter"``, ``"gguf"`` or ``"space"``.
     folder : str or Path
     names : CardNames
     evaluations : sequence of paths
@@ -100,25 +114,43 @@ def collect_payload(kind: str, folder: str | Path, names: CardNames, evaluations
     ------
     InputError
         If the folder is not a finished stage of that kind, a file differs from its manifest, the card has problems, or
-        a text holds a path of this machine or a secret.
+        a file holds a path of this machine or a secret.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    if KINDS.get(manifest.stage) != kind:
-        fits = KINDS.get(manifest.stage, "nothing that is published")
+    _check_kind(folder, manifest, kind)
+    if kind == "space":
+        made = {"README.md": _read_space_card(folder)}
+    else:
+        card = render_card(folder, names, evaluations)
+        if problems := lint_card(card):
+            raise InputError(f"{folder.name}: card: {'; '.join(problems)}")
+        made = {"README.md": card.encode("utf-8"), **_name_base(folder, kind, names)}
+    files = _list_files(folder, manifest, made)
+    for file in files:
+        if found := find_secrets(file.name, file.content):
+            raise InputError(f"{folder.name}/{file.name}: holds {' and '.join(found)}; nothing was uploaded")
+    header, _ = read_front_matter(made["README.md"].decode("utf-8"))
+    return Payload(
+        kind=kind,
+        files=files,
+        licence=str(header.get("license", "unknown")),
+        synthetic=manifest.synthetic,
+        sdk=str(header["sdk"]) if kind == "space" else "",
+    )
+
+
+def _check_kind(folder: Path, manifest: Manifest, kind: str) -> None:
+    fits = "space" if manifest.stage == "space" else KINDS.get(manifest.stage, "nothing that is published")
+    if fits != kind:
         raise InputError(f"{folder.name}: holds stage {manifest.stage!r}, which is pushed as {fits}, not as {kind}")
-    card = render_card(folder, names, evaluations)
-    if problems := lint_card(card):
-        raise InputError(f"{folder.name}: card: {'; '.join(problems)}")
-    made = {"README.md": card.encode("utf-8"), **_name_base(folder, kind, names)}
+
+
+def _list_files(folder: Path, manifest: Manifest, made: dict[str, bytes]) -> tuple[PayloadFile, ...]:
     listed = [item for item in manifest.outputs if item.name not in made and not _is_hidden(item.name)]
     files = [PayloadFile(item.name, _check_file(folder, item)) for item in listed]
     files += [PayloadFile(MANIFEST, folder / MANIFEST), *(PayloadFile(name, data) for name, data in made.items())]
-    for file in files:
-        _refuse_private(folder.name, file)
-    header, _ = read_front_matter(card)
-    files.sort(key=lambda file: file.name)
-    return Payload(kind=kind, files=tuple(files), licence=str(header["license"]), synthetic=manifest.synthetic)
+    return tuple(sorted(files, key=lambda file: file.name))
 
 
 def _is_hidden(name: str) -> bool:
@@ -129,6 +161,8 @@ def _check_file(folder: Path, item: Artifact) -> Path:
     path = folder / item.name
     if not path.is_file():
         raise InputError(f"{folder.name}/{item.name}: listed in the manifest but not there; make the stage again")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{folder.name}/{item.name}: is a link out of the folder; make the stage again")
     if path.stat().st_size != item.bytes or hash_file(path) != item.sha256:
         raise InputError(f"{folder.name}/{item.name}: changed since its manifest was written; make the stage again")
     return path
@@ -144,10 +178,19 @@ def _name_base(folder: Path, kind: str, names: CardNames) -> dict[str, bytes]:
     return {_ADAPTER_CONFIG: (json.dumps(config, indent=2, sort_keys=True) + "\n").encode("utf-8")}
 
 
-def _refuse_private(folder: str, file: PayloadFile) -> None:
-    name = Path(file.name)
-    if name.suffix not in _TEXTS or name.name in _VOCABULARIES:
-        return
-    data = file.content.read_bytes() if isinstance(file.content, Path) else file.content
-    if found := find_private(data.decode("utf-8", errors="replace")):
-        raise InputError(f"{folder}/{file.name}: holds {' and '.join(found)}; nothing was uploaded")
+def _read_space_card(folder: Path) -> bytes:
+    """Return a Space's README.md, whose front matter says how it is run."""
+    path = folder / "README.md"
+    if not path.is_file():
+        raise InputError(f"{folder.name}: README.md is missing; its front matter says how the Space is run")
+    text = path.read_text(encoding="utf-8")
+    header, problem = read_front_matter(text)
+    if problem:
+        raise InputError(f"{folder.name}/README.md: {problem}")
+    if header.get("sdk") not in _SDKS:
+        raise InputError(f"{folder.name}/README.md: sdk: found {header.get('sdk')!r}, accepted {', '.join(_SDKS)}")
+    if header["sdk"] == "gradio" and not (folder / str(header.get("app_file", "app.py"))).is_file():
+        raise InputError(f"{folder.name}: app_file {header.get('app_file', 'app.py')!r} is not in the folder")
+    if found := find_private(text):
+        raise InputError(f"{folder.name}/README.md: holds {' and '.join(found)}; nothing was uploaded")
+    return text.encode("utf-8")

@@ -1,102 +1,25 @@
 """Train a LoRA adapter on the corpus: this is where the model learns what codes say of emotions."""
 
-import dataclasses
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
-from pydantic import Field
 from transformers import PreTrainedTokenizerBase
-from trl import SFTConfig
 
 from dataset_builder.alphabets import check_alphabet
 from dataset_builder.corpus import load_codec, load_split
-from dataset_builder.errors import RecipeError, StageError
+from dataset_builder.errors import StageError
 from dataset_builder.manifest import Manifest, read_manifest, write_text
 from dataset_builder.prompts import load_style
-from dataset_builder.recipe import StrictModel
-from dataset_builder.seeds import derive_seed
-from dataset_builder.stage import Stage, find_finished, open_stage
-from model_recipes.answer_trainer import AnswerTrainer
+from dataset_builder.stage import find_finished, open_stage
+from model_recipes.adapter_lessons import Course, choose_asked, list_losses, make_trainer, put_adapter
+from model_recipes.adapter_recipe import TARGETS, AdapterRecipe, check_trainer_keys
 from model_recipes.bases.qwen2 import TURN_END
 from model_recipes.checkpoint import load_model, quiet_transformers, read_base_facts
 from model_recipes.device import pick_device, pick_precision
 from model_recipes.rows import load_rows
-
-#: Projections that an adapter may change. Never the embedding: it is tied to the output layer.
-Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-TARGETS: tuple[Target, ...] = get_args(Target)
-
-#: Keys of TRL's config that this stage sets itself.
-_RESERVED = frozenset(
-    "output_dir report_to seed data_seed max_length max_steps per_device_train_batch_size learning_rate warmup_steps "
-    "bf16 fp16 use_cpu packing completion_only_loss assistant_only_loss push_to_hub hub_model_id hub_token".split()
-)
-
-
-class LoraSettings(StrictModel):
-    """Size of the adapter.
-
-    Parameters
-    ----------
-    r, alpha : int
-        Rank, and the factor ``alpha / r`` on its output.
-    dropout : float
-    targets : list of str
-        Projections that get an adapter.
-    """
-
-    r: int = Field(default=16, ge=1)
-    alpha: int = Field(default=32, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: list[Target] = Field(default_factory=lambda: list(TARGETS), min_length=1)
-
-
-class AdapterRecipe(StrictModel):
-    """How the adapter is trained.
-
-    Parameters
-    ----------
-    lora : LoraSettings
-    steps : int
-        Updates.
-    batch_size : int
-        Rows per update.
-    learning_rate : float
-    warmup_steps : int
-    max_length : int
-        Longest conversation in tokens; a longer one stops the stage, none is cut.
-    label_weight : float
-        Weight in the loss of the tokens that name the emotion; 1 treats them as the other 60 or so of an answer.
-    held_out_fold : int or None
-        Clips of this fold are not trained on, so that accuracy on unseen clips can be told.
-    precision : {"auto", "fp32", "bf16"}
-    checkpoint_every : int
-        Steps between checkpoints.
-    eval_rows : int
-        At most so many validation rows are measured at the end.
-    trainer : dict
-        Further keys of TRL's ``SFTConfig``.
-    seed : int
-    """
-
-    lora: LoraSettings = LoraSettings()
-    steps: int = Field(ge=1)
-    batch_size: int = Field(default=8, ge=1)
-    learning_rate: float = Field(gt=0, le=1)
-    warmup_steps: int = Field(default=10, ge=0)
-    max_length: int = Field(default=1024, ge=64)
-    label_weight: float = Field(default=1.0, ge=0)
-    held_out_fold: int | None = Field(default=0, ge=0, le=2)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    checkpoint_every: int = Field(default=50, ge=1)
-    eval_rows: int = Field(default=64, ge=1)
-    trainer: dict[str, Any] = Field(default_factory=dict)
-    seed: int = 17
 
 
 def train_adapter(
@@ -124,14 +47,15 @@ def train_adapter(
     Returns
     -------
     Manifest
-        Facts: rows, trainable parameters, loss curve, loss on validation rows before and after.
+        Facts: rows, trainable parameters, loss curve, loss on validation rows before and after; of a schedule also the
+        losses and a few answers after each lesson.
 
     Raises
     ------
     RecipeError
         If `trainer` holds a key that TRL does not know or that this stage sets itself.
     InputError
-        If the tokenizer splits or merges symbols of the corpus's codes.
+        If the tokenizer splits or merges symbols of the corpus's codes, or a lesson of the schedule has no row.
     StageError
         If a conversation is too long, or other tokens than the answer's would be trained.
     """
@@ -146,38 +70,26 @@ def train_adapter(
         check_alphabet(load_codec(corpus_dir), tokenizer)
         name = str(read_base_facts(model_dir).get("name", Path(model_dir).name))
         model.config._name_or_path = name  # PEFT writes it into the adapter's config; the folder would be a local path
-        trained = tokenize_rows(rows, tokenizer, recipe.max_length)
-        validated = _read_validation(recipe, corpus_dir, tokenizer)
+        validated = _read_validation(recipe, corpus_dir)
         with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            prefix = load_style(corpus_dir).answer_prefix
-            trainer = _make_trainer(recipe, model, tokenizer, trained, validated, stage, where.type, prefix)
-            before = trainer.evaluate() if validated else {}
-            checkpoints = sorted((stage.folder / "checkpoints").glob("checkpoint-*"))
-            trainer.train(resume_from_checkpoint=bool(checkpoints))
-            after = trainer.evaluate() if validated else {}
-            trainer.model.save_pretrained(stage.folder)
+            course = Course(
+                recipe=recipe,
+                model=put_adapter(model, recipe),
+                tokenizer=tokenizer,
+                validated=None if validated is None else tokenize_rows(validated, tokenizer, recipe.max_length),
+                asked=None if validated is None else choose_asked(validated),
+                checkpoints=stage.folder / "checkpoints",
+                device=where.type,
+                answer_prefix=load_style(corpus_dir).answer_prefix,
+            )
+            stage.facts |= _train(course, rows, tokenize_rows(rows, tokenizer, recipe.max_length))
+            course.model.save_pretrained(stage.folder)
             tokenizer.save_pretrained(stage.folder)
         _check_saved(stage.folder, name)
-        stage.facts |= _collect_facts(recipe, trainer, rows, model_dir, before, after)
+        stage.facts |= _collect_facts(course, rows, model_dir)
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
-
-
-def check_trainer_keys(keys: dict[str, Any]) -> None:
-    """Refuse keys that TRL's config does not have, and those that the recipe has its own names for.
-
-    Raises
-    ------
-    RecipeError
-    """
-    known = {field.name for field in dataclasses.fields(SFTConfig) if field.init}
-    if unknown := sorted(set(keys) - known):
-        raise RecipeError(
-            f"trainer: unknown key {', '.join(unknown)}; accepted: {', '.join(sorted(known - _RESERVED))}"
-        )
-    if reserved := sorted(set(keys) & _RESERVED):
-        raise RecipeError(f"trainer: {', '.join(reserved)} is set by this stage; accepted: keys of SFTConfig besides")
 
 
 def tokenize_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
@@ -219,73 +131,41 @@ def _tokenize_row(messages: list[dict[str, str]], tokenizer: PreTrainedTokenizer
     return ids, [-100] * start + ids[start:]
 
 
-def _read_validation(
-    recipe: AdapterRecipe, corpus_dir: str | Path, tokenizer: PreTrainedTokenizerBase
-) -> Dataset | None:
+def _read_validation(recipe: AdapterRecipe, corpus_dir: str | Path) -> Dataset | None:
     """Return the first validation rows of seen clips, or None where the corpus has no validation subject."""
     if not len(load_split(corpus_dir, "validation")):
         return None
     rows = load_rows(corpus_dir, "validation", recipe.held_out_fold)
-    return tokenize_rows(rows.select(range(min(recipe.eval_rows, len(rows)))), tokenizer, recipe.max_length)
+    return rows.select(range(min(recipe.eval_rows, len(rows))))
 
 
-def _make_trainer(
-    recipe: AdapterRecipe,
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    trained: Dataset,
-    validated: Dataset | None,
-    stage: Stage,
-    device: str,
-    answer_prefix: str,
-) -> AnswerTrainer:
-    seed = derive_seed(recipe.seed, "adapter")
-    precision = pick_precision(recipe.precision, pick_device(device))
-    # TRL's defaults suit large models on a GPU: gradients are recomputed, bf16 is on unless said otherwise.
-    settings: dict[str, Any] = {
-        "gradient_checkpointing": False,
-        "disable_tqdm": False,  # quiet otherwise
-        "lr_scheduler_type": "cosine",
-        "logging_steps": max(1, recipe.steps // 50),
-        "save_steps": recipe.checkpoint_every,
-        "save_total_limit": 1,
-        "per_device_eval_batch_size": recipe.batch_size,
-    } | recipe.trainer
-    config = SFTConfig(
-        output_dir=str(stage.folder / "checkpoints"),
-        report_to="none",
-        seed=seed,
-        data_seed=seed,
-        max_length=None,
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        warmup_steps=recipe.warmup_steps,
-        bf16=precision == "bf16",
-        fp16=False,
-        use_cpu=device == "cpu",
-        packing=False,
-        dataloader_pin_memory=device != "cpu",
-        **settings,
-    )
-    lora = LoraConfig(
-        r=recipe.lora.r,
-        lora_alpha=recipe.lora.alpha,
-        lora_dropout=recipe.lora.dropout,
-        target_modules=sorted(recipe.lora.targets),
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-    torch.manual_seed(seed)  # PEFT draws the adapter's first weights from the global stream
-    return AnswerTrainer(
-        model=get_peft_model(model, lora),
-        args=config,
-        train_dataset=trained,
-        eval_dataset=validated,
-        processing_class=tokenizer,
-        label_weight=recipe.label_weight,
-        n_prefix=len(tokenizer.encode(answer_prefix)),
-    )
+def _train(course: Course, rows: Dataset, trained: Dataset) -> dict[str, Any]:
+    """Train, and return what the manifest tells of it."""
+    looker = make_trainer(course, trained, 1, course.checkpoints, course.recipe.seed)
+    before = looker.evaluate() if course.validated else {}
+    if course.recipe.schedule:
+        lessons = course.train_lessons(rows, trained)
+        facts, loss = {"schedule": lessons}, _join_curves(lessons)
+        passes = sum(lesson["rows"] * lesson["epochs"] for lesson in lessons) / len(rows)
+    else:
+        facts, loss = {}, list_losses(course.train_once(trained))
+        passes = (course.recipe.steps or 0) * course.recipe.batch_size / len(rows)
+    after = looker.evaluate() if course.validated else {}
+    return facts | {
+        "passes_over_rows": round(passes, 2),
+        "loss": loss,
+        **_compare("validation_loss", "eval_loss", "nats per answer token, label weighted", before, after),
+        **_compare("label_loss", "eval_label_loss", "nats per label", before, after),
+    }
+
+
+def _join_curves(lessons: list[dict[str, Any]]) -> list[list[float]]:
+    """Return the loss curves of all lessons as one, steps counted on."""
+    curve, done = [], 0
+    for lesson in lessons:
+        curve += [[done + step, loss] for step, loss in lesson["loss"]]
+        done += lesson["steps"]
+    return curve
 
 
 def _check_saved(folder: Path, name: str) -> None:
@@ -300,27 +180,15 @@ def _check_saved(folder: Path, name: str) -> None:
     write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def _collect_facts(
-    recipe: AdapterRecipe,
-    trainer: AnswerTrainer,
-    rows: Dataset,
-    model_dir: str | Path,
-    before: dict[str, float],
-    after: dict[str, float],
-) -> dict[str, Any]:
+def _collect_facts(course: Course, rows: Dataset, model_dir: str | Path) -> dict[str, Any]:
     weights = {item.name: item.sha256 for item in read_manifest(model_dir).outputs}
-    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
     return {
         "base": read_base_facts(model_dir),
         "trained_on_sha256": weights.get("model.safetensors"),
         "rows": len(rows),
         "subjects": len(set(rows["subject"])),
-        "passes_over_rows": round(recipe.steps * recipe.batch_size / len(rows), 2),
-        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-        "precision": "bf16" if trainer.args.bf16 else "fp32",
-        "loss": [[entry["step"], round(float(entry["loss"]), 4)] for entry in logs],
-        **_compare("validation_loss", "eval_loss", "nats per answer token, label weighted", before, after),
-        **_compare("label_loss", "eval_label_loss", "nats per label", before, after),
+        "trainable_parameters": sum(p.numel() for p in course.model.parameters() if p.requires_grad),
+        "precision": pick_precision(course.recipe.precision, pick_device(course.device)),
     }
 
 

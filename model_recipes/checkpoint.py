@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Qwen2ForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -17,6 +18,9 @@ from model_recipes.bases.qwen2 import Shape, read_shape
 
 #: Largest difference of logits between a model and its copy read back from disk.
 RELOAD_TOLERANCE = 1e-5
+
+#: What a damaged folder makes Transformers, safetensors or the tokenizer raise.
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
 
 #: Strings on which a tokenizer must agree with its copy read back: digits, spaces, marks, scripts, quotes, turns.
 HARD_STRINGS = (
@@ -82,31 +86,48 @@ def save_checked(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, fo
     Raises
     ------
     StageError
-        If class, tie, shapes, logits or token ids differ after reading back; the folder is removed then.
+        If anything that `find_faults` looks at differs after reading back; the folder is removed then.
     """
     model = model.to(device=torch.device("cpu"), dtype=torch.float32).eval()
-    with quiet_transformers():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        try:
-            copy = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-            copied_tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            faults = find_faults(model, copy, tokenizer, copied_tokenizer)
-        except (OSError, ValueError, RuntimeError) as error:
-            faults = [f"the saved folder cannot be loaded ({type(error).__name__})"]
+    faults, difference = _save_and_compare(model, tokenizer, folder)
     if faults:
         shutil.rmtree(folder)
         raise StageError(f"saved model: {'; '.join(faults)}")
     return describe_model(model) | {
-        "bytes": (folder / "model.safetensors").stat().st_size if (folder / "model.safetensors").exists() else None,
-        "reload_max_difference": compare_logits(model, copy),
+        "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+        "reload_max_difference": difference,
     }
+
+
+def _save_and_compare(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> tuple[list[str], float]:
+    """Return what differs after reading back, and the largest difference of logits."""
+    plain = {"local_files_only": True, "trust_remote_code": False}
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        try:
+            copy, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **plain)
+            copied_tokenizer = AutoTokenizer.from_pretrained(folder, **plain)
+            faults = [f"{kind.replace('_', ' ')}: {loading[kind]}" for kind in sorted(loading) if loading[kind]]
+            faults = faults or find_faults(model, copy, tokenizer, copied_tokenizer)
+            difference = compare_logits(model, copy) if not faults else float("inf")
+        except _UNREADABLE as error:
+            return [f"the saved folder cannot be loaded ({type(error).__name__})"], float("inf")
+    if not faults and not difference <= RELOAD_TOLERANCE:
+        faults = [f"logits differ by {difference:.2g} after reading back; accepted: {RELOAD_TOLERANCE:g}"]
+    return faults, difference
 
 
 def find_faults(
     model: PreTrainedModel, copy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, copied: PreTrainedTokenizerBase
 ) -> list[str]:
-    """Return in words what differs between a model with tokenizer and their copies read back."""
+    """Return in words what differs between a model with tokenizer and their copies read back.
+
+    Class, tie, number of parameters, names, shapes and values of all tensors, ids and text of `HARD_STRINGS`, and a
+    rendered chat. Logits are compared by `save_checked`: equal weights under another config still differ there.
+    """
     faults = []
     if not isinstance(copy, Qwen2ForCausalLM):
         return [f"reads back as {type(copy).__name__}, not Qwen2ForCausalLM"]
@@ -114,13 +135,31 @@ def find_faults(
         faults.append("the tie between embedding and output layer is broken")
     if read_shape(copy).parameters != count_parameters(copy):
         faults.append(f"{count_parameters(copy)} parameters, but its config tells {read_shape(copy).parameters}")
-    if {n: p.shape for n, p in model.named_parameters()} != {n: p.shape for n, p in copy.named_parameters()}:
+    weights, copied_weights = dict(model.named_parameters()), dict(copy.named_parameters())
+    if {n: p.shape for n, p in weights.items()} != {n: p.shape for n, p in copied_weights.items()}:
         faults.append("tensors differ in name or shape after reading back")
-    elif not (difference := compare_logits(model, copy)) <= RELOAD_TOLERANCE:
-        faults.append(f"logits differ by {difference:.2g} after reading back; accepted: {RELOAD_TOLERANCE:g}")
-    if [tokenizer.encode(s) for s in HARD_STRINGS] != [copied.encode(s) for s in HARD_STRINGS]:
+    elif changed := [name for name, weight in weights.items() if not torch.equal(weight, copied_weights[name])]:
+        faults.append(f"{len(changed)} tensors read back with other numbers, the first is {changed[0]}")
+    return faults + _find_tokenizer_faults(tokenizer, copied)
+
+
+def _find_tokenizer_faults(tokenizer: PreTrainedTokenizerBase, copied: PreTrainedTokenizerBase) -> list[str]:
+    faults = []
+    ids = [copied.encode(text) for text in HARD_STRINGS]
+    if [tokenizer.encode(text) for text in HARD_STRINGS] != ids:
         faults.append("the tokenizer gives other ids after reading back")
+    elif [tokenizer.decode(each) for each in ids] != [copied.decode(each) for each in ids]:
+        faults.append("the tokenizer gives other text after reading back")
+    if copied.chat_template != tokenizer.chat_template:
+        faults.append("the chat template is lost or changed after reading back")
+    elif tokenizer.chat_template and _encode_chat(tokenizer) != _encode_chat(copied):
+        faults.append("a chat becomes other tokens after reading back")
     return faults
+
+
+def _encode_chat(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    turns = [{"role": "user", "content": "hi"}]
+    return list(tokenizer.apply_chat_template(turns, add_generation_prompt=True)["input_ids"])
 
 
 @torch.no_grad()

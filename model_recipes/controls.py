@@ -89,9 +89,10 @@ def list_plain_controls(rows: Rows, scores: np.ndarray, train_rows: Rows | None,
 
 def list_exchanges(rows: Rows, scores: np.ndarray, trials: np.ndarray) -> list[Control]:
     """Return the controls in which two trials change places, the whole prompts with them: their scores are known."""
-    same_person = find_donors([rows[i]["subject"] for i in trials.tolist()])
-    clips = [rows[i]["clip"] for i in trials.tolist()]
-    same_clip = find_donors([str(clip) for clip in clips], [rows[i]["subject"] for i in trials.tolist()])
+    mine = [rows[i] for i in trials.tolist()]
+    people, clips = [row["subject"] for row in mine], [row["clip"] for row in mine]
+    same_person = find_donors(people, [name_trial(row) for row in mine])
+    same_clip = find_donors([f"{row['clip']} {row.get('start_s') or 0:g}" for row in mine], people)
     same_clip[[clip is None for clip in clips]] = -1
     controls = []
     for name, donors, free in (
@@ -102,6 +103,11 @@ def list_exchanges(rows: Rows, scores: np.ndarray, trials: np.ndarray) -> list[C
         if len(kept):
             controls.append(Control(name, trials[kept], to_answers(scores[trials[donors[kept]]]), free))
     return controls
+
+
+def name_trial(row: dict[str, Any]) -> str:
+    """Return what a row shares with the other segments of its trial, and with no other row."""
+    return str(row.get("trial_id") or row["row_id"])
 
 
 def find_donors(groups: Sequence[str], avoid: Sequence[str] | None = None) -> np.ndarray:
@@ -185,7 +191,7 @@ def list_asked_controls(
             texts = zip(chosen, mixed, strict=True)
             asked["noise in the code"] = [put_code(row, text, codec, style) for row, text in texts]
     controls = [Control(name, trials, to_answers(score_once(reader, made))) for name, made in asked.items()]
-    donors = find_donors([row["subject"] for row in chosen])
+    donors = find_donors([row["subject"] for row in chosen], [name_trial(row) for row in chosen])
     kept = np.flatnonzero(donors >= 0).tolist()
     if full and kept:
         made = [put_code(chosen[i], chosen[donors[i]]["code"], codec, style) for i in kept]

@@ -1,38 +1,43 @@
 """The local runtime: a GGUF file answers in this process, through llama.cpp, without torch and without a network."""
 
 import json
-import os
-import time
+import threading
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from dataset_builder.errors import InputError
-from model_recipes.engine_server import EngineError, LocalServer
-from model_recipes.gguf_header import check_magic
+from dataset_builder.manifest import hash_file
+from model_recipes.engine_check import check_file
+from model_recipes.engine_errors import CancelledError, EngineError, UnfinishedError
+from model_recipes.engine_reply import PLAIN, Reply, make_score_request
+from model_recipes.engine_server import KV_TYPE, LocalServer
+from model_recipes.generator import SPACING, Messages
 from model_recipes.labels import LabelTrie, build_trie
+from model_recipes.prefix_cache import PrefixCache, make_key
+from model_recipes.threads import count_threads
 
-__all__ = ["Engine", "EngineError", "count_threads"]
+__all__ = ["CancelledError", "Engine", "EngineError", "Messages", "UnfinishedError", "count_threads"]
 
 #: Tokens of context to begin with; reopened with more when a prompt needs it.
 _FIRST_CTX = 2048
 
-#: Added to the logits of the tokens asked about, so that no other can be drawn. Costs 1e-5 of their precision.
-_BIAS = 200.0
+#: What the tokenizer of a model of ours keeps in one piece, and what it never does.
+_WHOLE, _APART = ("<|im_start|>", "<|im_end|>"), "0123456789"
 
-#: Sampling without any of llama.cpp's or the file's own defaults.
-_PLAIN = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0, "cache_prompt": True}
-
-#: Makes llama.cpp write JSON as `json.dumps` does, which is how the model was trained, instead of with any white space.
-_SPACING = {"x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}}
-
-Messages = list[dict[str, str]]
+#: Stands for the user's turn where the prefix of all prompts ends.
+_MARK = "\u27e6user\u27e7"
 
 
 class Engine:
     """A loaded GGUF file; use as a context manager.
+
+    Several threads may ask one engine: they are served one after another.
 
     Parameters
     ----------
@@ -43,25 +48,42 @@ class Engine:
     n_ctx : int, optional
         Tokens that prompt and answer may take together. Default: 2048, and more when a prompt needs it, up to what the
         model was made for.
+    cache : PrefixCache, optional
+        Where `read_prefix` keeps what it computed. Default: the user's cache folder.
 
     Raises
     ------
     InputError
-        If the file is missing or is not GGUF.
+        If the file is missing, is not GGUF, is damaged, or is no language model of ours.
     EngineError
         If llama.cpp cannot load it.
     """
 
-    def __init__(self, path: str | Path, n_threads: int | None = None, n_ctx: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        n_threads: int | None = None,
+        n_ctx: int | None = None,
+        *,
+        cache: PrefixCache | None = None,
+    ) -> None:
         self.path = Path(path)
-        check_magic(self.path)
+        check_file(self.path)
         self.n_threads = n_threads or count_threads()
         self._fixed_ctx = n_ctx is not None
         self.n_ctx = n_ctx or _FIRST_CTX
         #: Numbers of llama.cpp for the last call: tokens and milliseconds of prompt and answer.
         self.timings: dict[str, float] = {}
+        self._cache = cache or PrefixCache()
+        self._prefix: list[int] = []
+        self._lock, self._cancel = threading.RLock(), threading.Event()
         self._server: LocalServer | None = LocalServer(self.path, self.n_threads, self.n_ctx)
-        self._limit = int(self._open.post("/v1/models")["data"][0]["meta"]["n_ctx_train"])
+        try:
+            self._limit = int(self._open.post("/v1/models")["data"][0]["meta"]["n_ctx_train"])
+            self._check_tokenizer()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -72,15 +94,22 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Free the model; harmless when done twice."""
-        if self._server is not None:
-            self._server.close()
-        self._server = None
+        """Free the model; harmless when done twice. A call in progress ends with `CancelledError` first."""
+        self._cancel.set()
+        with self._lock:
+            if self._server is not None:
+                self._server.close()
+            self._server = None
+
+    def cancel(self) -> None:
+        """Stop the call in progress, from another thread; it raises `CancelledError`. Without one nothing happens."""
+        self._cancel.set()
 
     def render(self, messages: Messages) -> str:
         """Return the prompt in the file's chat template, ready for the answer, as NFC text."""
         clean = [{"role": m["role"], "content": unicodedata.normalize("NFC", m["content"])} for m in messages]
-        return str(self._open.post("/apply-template", {"messages": clean})["prompt"])
+        with self._lock:
+            return str(self._open.post("/apply-template", {"messages": clean})["prompt"])
 
     def tokenize(self, text: str) -> list[int]:
         """Return token ids of a text; special tokens written in it are read as such, none is added.
@@ -88,9 +117,35 @@ class Engine:
         The text is brought to NFC first, which Qwen2's tokenizer does in Transformers and llama.cpp does not.
         """
         body = {"content": unicodedata.normalize("NFC", text), "add_special": False, "parse_special": True}
-        return [int(token) for token in self._open.post("/tokenize", body)["tokens"]]
+        with self._lock:
+            return [int(token) for token in self._open.post("/tokenize", body)["tokens"]]
 
-    def score_labels(self, messages: Messages, labels: Sequence[str], prefix: str) -> dict[str, float]:
+    def read_prefix(self, system: str) -> None:
+        """Read the system turn that the next prompts begin with, or take it from an earlier start.
+
+        Answers do not depend on it, only how long the first one takes.
+
+        Parameters
+        ----------
+        system : str
+            Is kept on disk, as tokens and as what the model computed of them: it must be the same for everybody. User
+            turns are never kept.
+
+        Raises
+        ------
+        EngineError
+            If it does not fit.
+        """
+        turns = [{"role": "system", "content": system}, {"role": "user", "content": _MARK}]
+        with self._serving():
+            tokens = self.tokenize(self.render(turns).split(_MARK)[0])
+            self._make_room(len(tokens) + 1)
+            self._prefix = tokens
+            self._load_prefix()
+
+    def score_labels(
+        self, messages: Messages, labels: Sequence[str], prefix: str, *, time_limit_s: float | None = None
+    ) -> dict[str, float]:
         """Tell how probable each label is as the next words of the answer.
 
         Parameters
@@ -101,6 +156,8 @@ class Engine:
             None may begin another.
         prefix : str
             How the answer starts before the label; a double quote is expected after it.
+        time_limit_s : float, optional
+            For each of the few times that the model is asked.
 
         Returns
         -------
@@ -110,12 +167,13 @@ class Engine:
         Raises
         ------
         EngineError
-            If the prompt does not fit.
+            If the prompt does not fit, or time is over (`UnfinishedError`).
         """
-        prompt = self.render(messages)
-        trie = build_trie(labels, [self.tokenize(f'{prompt}{prefix}{label}"') for label in labels])
-        self._make_room(max(len(trie.root) + len(path) for path in trie.paths))
-        return trie.combine({node: self._ask_branch(trie, node) for node in trie.branches})
+        with self._serving():
+            prompt = self.render(messages)
+            trie = build_trie(labels, [self.tokenize(f'{prompt}{prefix}{label}"') for label in labels])
+            self._make_room(max(len(trie.root) + len(path) for path in trie.paths))
+            return trie.combine({node: self._ask_branch(trie, node, time_limit_s) for node in trie.branches})
 
     def generate(
         self,
@@ -140,7 +198,7 @@ class Engine:
         prefix : str
             How the answer starts; part of the returned text.
         max_tokens : int
-            With a schema, an answer cut here is not valid JSON.
+            With a schema, an answer that is longer raises `UnfinishedError`; without one it is cut.
         seed : int
             Matters above temperature 0 only.
         temperature : float
@@ -148,7 +206,7 @@ class Engine:
         on_token : callable, optional
             Gets each piece of text as it comes; returning True stops.
         time_limit_s : float, optional
-            Stops after so many seconds.
+            Seconds; like `max_tokens`. A batch of the prompt that is being read is read to its end.
 
         Returns
         -------
@@ -158,25 +216,25 @@ class Engine:
         ------
         EngineError
             If the prompt does not fit, or llama.cpp does not hold the answer to the schema.
+        UnfinishedError
+            If an answer held to a schema did not end in time, or within `max_tokens`; its `text` is what there is.
+        CancelledError
+            After `cancel`.
         InputError
             If both `schema` and `prefix` are given.
         """
         if schema is not None and prefix:
             raise InputError("generate: schema and prefix were both given; accepted: one of them")
-        tokens = self.tokenize(self.render(messages) + prefix)
-        self._make_room(len(tokens) + max_tokens)
-        request = {"prompt": tokens, "n_predict": max_tokens, "temperature": temperature, "seed": seed, **_PLAIN}
+        with self._serving():
+            tokens = self.tokenize(self.render(messages) + prefix)
+            self._make_room(len(tokens) + max_tokens)
+            request = {"prompt": tokens, "n_predict": max_tokens, "temperature": temperature, "seed": seed, **PLAIN}
+            if schema is not None:
+                request["json_schema"] = schema | SPACING
+            reply = self._ask(request, on_token, time_limit_s)
         if schema is not None:
-            request["json_schema"] = schema | _SPACING
-        if on_token is not None or time_limit_s is not None:
-            return prefix + self._stream(request, on_token, time_limit_s)
-        answer = self._open.complete(request)
-        self.timings = dict(answer.get("timings", {}))
-        choice = answer["choices"][0]
-        if schema is not None and not _may_be_json(choice["text"], complete=choice["finish_reason"] == "stop"):
-            # A schema that llama.cpp cannot compile is dropped without a word.
-            raise EngineError(f"{self.path.name}: the answer is not held to the schema; is it a valid JSON schema?")
-        return prefix + str(choice["text"])
+            reply.check_held(self.path.name)
+        return prefix + reply.text
 
     @property
     def _open(self) -> LocalServer:
@@ -184,42 +242,52 @@ class Engine:
             raise EngineError(f"{self.path.name}: the engine was closed")
         return self._server
 
-    def _stream(
-        self, request: dict[str, Any], on_token: Callable[[str], bool | None] | None, time_limit_s: float | None
-    ) -> str:
-        pieces: list[str] = []
-        self.timings = {}
-        end = time.monotonic() + (float("inf") if time_limit_s is None else time_limit_s)
+    @cached_property
+    def _origin(self) -> tuple[str, ...]:
+        """What a stored state depends on besides the prefix."""
+        return hash_file(self.path), KV_TYPE, metadata.version("xllamacpp")
 
-        def receive(chunk: dict[str, Any]) -> bool:
-            self.timings = dict(chunk.get("timings") or self.timings)
-            pieces.extend(choice.get("text", "") for choice in chunk.get("choices", []))
-            stop = on_token(pieces[-1]) if on_token and pieces and pieces[-1] else False
-            return bool(stop) or time.monotonic() >= end
+    @contextmanager
+    def _serving(self) -> Iterator[None]:
+        """Let one thread in at a time; what was cancelled before is forgotten."""
+        with self._lock:
+            self._cancel.clear()
+            yield
 
-        self._open.complete(request, receive)
-        return "".join(pieces)
+    def _ask(
+        self,
+        request: dict[str, Any],
+        on_token: Callable[[str], bool | None] | None = None,
+        time_limit_s: float | None = None,
+    ) -> Reply:
+        reply = Reply(self._cancel, on_token, time_limit_s)
+        self._open.complete(request, reply.receive)
+        self.timings = reply.timings
+        reply.check_not_cancelled(self.path.name)
+        return reply
 
-    def _ask_branch(self, trie: LabelTrie, node: tuple[int, ...]) -> dict[int, float]:
+    def _ask_branch(self, trie: LabelTrie, node: tuple[int, ...], time_limit_s: float | None) -> dict[int, float]:
         """Return the probabilities of the tokens that may follow `node`, among themselves."""
         tokens = trie.branches[node]
-        request = {
-            "prompt": [*trie.root, *node],
-            "n_predict": 1,
-            "n_probs": len(tokens),
-            "post_sampling_probs": True,
-            "samplers": ["temperature"],
-            "temperature": 1.0,
-            "logit_bias": [[token, _BIAS] for token in tokens],
-            **_PLAIN,
-        }
-        answer = self._open.complete(request)
-        self.timings = dict(answer.get("timings", {}))
-        found = {item["id"]: item["prob"] for item in answer["choices"][0]["logprobs"]["content"][0]["top_probs"]}
-        if not set(found) <= set(tokens):
-            raise EngineError(f"{self.path.name}: the scores of {len(tokens)} labels could not be told apart")
-        total = sum(found.values())
-        return {token: found.get(token, 0.0) / total for token in tokens}
+        reply = self._ask(make_score_request([*trie.root, *node], tokens), time_limit_s=time_limit_s)
+        return reply.read_probabilities(tokens, self.path.name)
+
+    def _load_prefix(self) -> None:
+        """Bring the model into the state after the prefix, from disk or by reading it."""
+        key, length = make_key(*self._origin, json.dumps(self._prefix)), len(self._prefix)
+        state = self._cache.load(key)
+        if state is not None and self._open.restore_state(state, length):
+            return
+        self._open.forget()
+        self._ask({"prompt": self._prefix, "n_predict": 0, **PLAIN})
+        if (state := self._open.save_state(length)) is not None:
+            self._cache.save(key, state)
+
+    def _check_tokenizer(self) -> None:
+        """Refuse a tokenizer that would cut turns or codes otherwise than in training."""
+        if any(len(self.tokenize(text)) != 1 for text in _WHOLE) or len(self.tokenize(_APART)) != len(_APART):
+            found = "turn marks are cut or digits are not"
+            raise InputError(f"{self.path.name}: {found}; accepted: a Qwen2 tokenizer with ChatML's tokens")
 
     def _make_room(self, n_tokens: int) -> None:
         """Reopen the model with a longer context when a prompt needs it."""
@@ -228,35 +296,7 @@ class Engine:
             raise EngineError(f"{self.path.name}: prompt and answer take {n_tokens} tokens; at most {limit} fit")
         if n_tokens > self.n_ctx:
             self.n_ctx = min(self._limit, 2 ** (n_tokens - 1).bit_length())
-            self.close()
+            self._open.close()
             self._server = LocalServer(self.path, self.n_threads, self.n_ctx)
-
-
-def _may_be_json(text: str, complete: bool) -> bool:
-    """Tell whether a text is JSON, or, when it was cut, at least the beginning of an object."""
-    if not complete:
-        return text.startswith("{")
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-def count_threads() -> int:
-    """Return one less than the physical cores this process may use, at least one.
-
-    llama.cpp's threads wait for each other after every matrix: one that the system takes away stops them all.
-    """
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = {_read_siblings(cpu) for cpu in usable}
-    return max(1, len(cores) - 1)
-
-
-def _read_siblings(cpu: int) -> str:
-    """Return which logical processors share a core with this one; its own number where the system does not tell."""
-    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return str(cpu)
+            if self._prefix:
+                self._load_prefix()

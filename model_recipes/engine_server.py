@@ -18,14 +18,19 @@ from urllib.parse import urlsplit
 
 import xllamacpp
 
-from dataset_builder.errors import CopilotError
+from model_recipes.engine_errors import EngineError
 
 #: A Unix socket's path must fit into 104 bytes on macOS, 108 on Linux.
 _MAX_SOCKET_PATH = 100
 
+#: Tokens that are read at once; between two batches a request can be stopped.
+_BATCH = 256
 
-class EngineError(CopilotError):
-    """llama.cpp could not load a model or could not answer."""
+#: Precision of keys and values, part of what a stored state depends on.
+KV_TYPE = "F32"
+
+#: Name of a state while it lies in the private folder.
+_STATE = "prefix.state"
 
 
 class LocalServer:
@@ -51,57 +56,86 @@ class LocalServer:
         self._connection: http.client.HTTPConnection | None = None
         try:
             self._server: Any = xllamacpp.Server(self._make_params(path, n_threads, n_ctx))
-        except RuntimeError:
+        except RuntimeError:  # says no more than that it failed
             shutil.rmtree(self._folder, ignore_errors=True)
             raise EngineError(f"{path.name}: llama.cpp cannot load it; is it a complete language model?") from None
 
-    def complete(
-        self, request: dict[str, Any], on_chunk: Callable[[dict[str, Any]], bool] | None = None
-    ) -> dict[str, Any]:
+    def complete(self, request: dict[str, Any], on_chunk: Callable[[dict[str, Any]], bool]) -> None:
         """Run one completion in this process.
 
         Parameters
         ----------
         request : dict
             Fields of llama.cpp's ``/completion``.
-        on_chunk : callable, optional
-            Gets every chunk as it comes; returning True stops.
-
-        Returns
-        -------
-        dict
-            The answer, or an empty one when streamed.
+        on_chunk : callable
+            Gets every chunk as it comes, while the prompt is read too; returning True stops. What it raises stops as
+            well and is raised here: llama.cpp would swallow it.
 
         Raises
         ------
         EngineError
             With llama.cpp's own message.
         """
-        if on_chunk is None:
-            return _checked(self._server.handle_completions(request))
-        faults: list[dict[str, Any]] = []
+        faults: list[BaseException] = []
 
         def receive(chunk: dict[str, Any]) -> bool:
-            if "error" in chunk:
-                faults.append(chunk)
+            try:
+                return on_chunk(_checked(chunk))
+            except BaseException as error:  # Ctrl-C lands here too
+                faults.append(error)
                 return True
-            return on_chunk(chunk)
 
-        self._server.handle_completions({**request, "stream": True}, receive)
-        for fault in faults:
-            _checked(fault)
-        return {}
+        self._server.handle_completions({**request, "stream": True, "return_progress": True}, receive)
+        if faults:
+            raise faults[0]
+
+    def save_state(self, n_tokens: int) -> bytes | None:
+        """Return what the model computed of the last prompt, None unless that was exactly so many tokens."""
+        path = Path(self._folder, _STATE)
+        try:
+            answer = self.post("/slots/0?action=save", {"filename": _STATE})
+            return path.read_bytes() if answer.get("n_saved") == n_tokens else None
+        except OSError:
+            return None  # a full disk; whoever asked can do without
+        finally:
+            path.unlink(missing_ok=True)
+
+    def restore_state(self, state: bytes, n_tokens: int) -> bool:
+        """Go on after a prompt from `save_state`; tell whether that worked."""
+        path = Path(self._folder, _STATE)
+        try:
+            path.write_bytes(state)
+            answer = self.post("/slots/0?action=restore", {"filename": _STATE})
+            return bool(answer.get("n_restored") == n_tokens)
+        except (OSError, EngineError):
+            return False
+        finally:
+            path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Forget the last prompt."""
+        self.post("/slots/0?action=erase", {})
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Call a function that exists over HTTP only; without `body` by GET."""
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body)
         try:
-            self._connection = self._connection or self._connect()
-            self._connection.request("GET" if body is None else "POST", path, data, headers)
-            return _checked(json.loads(self._connection.getresponse().read()))
+            return _checked(json.loads(self._request(path, body)))
         except (OSError, http.client.HTTPException, ValueError) as error:
+            self._connection = None  # half an answer may be left in it
             raise EngineError(f"engine: {path} failed ({type(error).__name__})") from None
+
+    def _request(self, path: str, body: dict[str, Any] | None) -> bytes:
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        data, old = None if body is None else json.dumps(body), self._connection
+        self._connection = old or self._connect()
+        try:
+            self._connection.request("GET" if body is None else "POST", path, data, headers)
+            return self._connection.getresponse().read()
+        except (ConnectionError, http.client.RemoteDisconnected):
+            if old is None:
+                raise
+            self._connection = None  # the server closes a connection that was idle for a few seconds
+            return self._request(path, body)
 
     def close(self) -> None:
         """Stop the server and free the model; harmless when done twice."""
@@ -117,8 +151,9 @@ class LocalServer:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = n_threads
         params.n_gpu_layers, params.fit_params, params.warmup = 0, False, False
         # Exact attention: a half-precision cache moves logits by 0.03, a full one by 0.0002, at 25 MB for 1000 tokens.
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type[f"GGML_TYPE_{KV_TYPE}"]
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.n_batch, params.slot_save_path = _BATCH, os.path.join(self._folder, "")
         params.cache_ram_mib = params.n_ctx_checkpoints = 0  # the slot's own cache is enough
         params.api_keys, params.n_threads_http = [self._key], 1
         params.ui = params.endpoint_slots = params.endpoint_props = False

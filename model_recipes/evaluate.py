@@ -15,19 +15,20 @@ from datasets import Dataset
 
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Manifest, describe_file, read_manifest
+from dataset_builder.manifest import MANIFEST, Manifest
 from dataset_builder.prompts import Style, load_style
 from dataset_builder.seeds import make_rng
 from dataset_builder.stage import Stage, find_finished, open_stage
-from model_recipes.engine import Engine
 from model_recipes.evaluate_claims import unseen_by_codec
+from model_recipes.evaluate_package import Package, find_base, name_model
 from model_recipes.evaluate_recipe import EvaluateRecipe
 from model_recipes.evaluate_trials import UNSEEN_CLIPS, UNSEEN_SUBJECTS, CodeReader, Trials, measure_reader
 from model_recipes.evaluation_report import write_report
 from model_recipes.gguf_file import read_copilot_gguf
 from model_recipes.lineage import check_training
+from model_recipes.plain_models import check_plain, describe_model_files, is_plain, note_unknown
 from model_recipes.probe import LinearProbe
-from model_recipes.readers import GgufReader, HFReader, Reader
+from model_recipes.readers import Reader
 from model_recipes.rows import load_rows
 
 __all__ = ["EvaluateRecipe", "evaluate_models"]
@@ -49,7 +50,7 @@ def evaluate_models(
     recipe : EvaluateRecipe
     corpus_dir : str or Path
     model_paths : sequence of str or Path
-        Finished model folders and GGUF files.
+        Model folders, adapter folders and GGUF files; ours or anybody's, see `model_recipes.plain_models`.
     out_dir : str or Path
         Folder to write: ``report.html``; per reader a confusion matrix (PNG) and all predictions (Parquet), per model
         pictures of its calibration.
@@ -68,11 +69,16 @@ def evaluate_models(
         no row.
     """
     paths = [Path(path) for path in model_paths]
-    parents, inputs = [corpus_dir, *_list_parents(paths)], [describe_file(p, p.parent) for p in paths if p.is_file()]
+    parents = [corpus_dir, *_list_parents(paths)]
+    bases = [base for path in paths if path.is_dir() and (base := find_base(path)) is not None]
+    inputs = [artifact for path in [*paths, *bases] for artifact in describe_model_files(path)]
     if finished := find_finished("evaluate", out_dir, recipe, parents=parents, inputs=inputs):
         return finished
     check_prompts(paths, load_style(corpus_dir))
-    notes = [check_training(path, corpus_dir, recipe.held_out_fold) for path in paths]
+    notes = [
+        note_unknown(path) if is_plain(path) else check_training(path, corpus_dir, recipe.held_out_fold)
+        for path in paths
+    ]
     split, rows = choose_rows(recipe, corpus_dir)
     with open_stage("evaluate", out_dir, recipe, parents=parents, inputs=inputs, seed=recipe.seed) as stage:
         stage.notes += [note for note in notes if note]
@@ -127,7 +133,7 @@ def check_prompts(paths: Sequence[Path], style: Style) -> None:
     InputError
     """
     wanted = f"{style.config.style} ({style.config.language})"
-    for path in (path for path in paths if path.is_file()):
+    for path in (path for path in paths if path.is_file() and not is_plain(path)):
         prompt = read_copilot_gguf(path).prompt
         if (found := f"{prompt.style} ({prompt.language})") != wanted:
             raise InputError(f"{path.name}: was trained with prompts {found}; the corpus has {wanted}")
@@ -135,7 +141,7 @@ def check_prompts(paths: Sequence[Path], style: Style) -> None:
 
 def name_readers(paths: Sequence[Path]) -> list[str]:
     """Return a name per model: ``language model``, and a GGUF file's type; with its folder where two would be equal."""
-    kinds = [f"language model {read_copilot_gguf(p).file_type}" if p.is_file() else "language model" for p in paths]
+    kinds = [name_model(path) for path in paths]
     folders = [path.stem if path.is_file() else path.name for path in paths]
     return [
         kind if kinds.count(kind) == 1 else f"{kind} ({folder})" for kind, folder in zip(kinds, folders, strict=True)
@@ -158,10 +164,9 @@ def _collect_trials(
 def _list_parents(paths: Sequence[Path]) -> list[Path]:
     """Return the stages of models: a model folder itself, and the folder of a GGUF file if it is a stage."""
     for path in paths:
-        if path.is_dir():
-            read_manifest(path)
-        elif path.suffix != ".gguf" or not path.exists():
-            raise InputError(f"{path.name}: no such model; accepted: a finished model folder or a .gguf file")
+        if not path.is_dir() and (path.suffix != ".gguf" or not path.exists()):
+            raise InputError(f"{path.name}: no such model; accepted: a model folder, an adapter or a .gguf file")
+        check_plain(path)
     folders = [path if path.is_dir() else path.parent for path in paths]
     return [folder for folder in dict.fromkeys(folders) if (folder / MANIFEST).is_file()]
 
@@ -176,7 +181,8 @@ def _list_readers(
         probes.insert(0, lambda: nullcontext(CodeReader(codec)))
     names = zip(paths, name_readers(paths), strict=True)
     style = load_style(corpus_dir)
-    return probes + [partial(_open_model, path, name, style, n_threads) for path, name in names]
+    packages = [(Package(path, codec, style, find_base(path) if path.is_dir() else None), name) for path, name in names]
+    return probes + [partial(package.open_reader, n_threads, name) for package, name in packages]
 
 
 @contextmanager
@@ -184,12 +190,3 @@ def _open_probe(target: str, recipe: EvaluateRecipe, corpus_dir: str | Path) -> 
     rows = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
     name = {"emotion": "linear probe", "clip": "clip recogniser"}[target]
     yield LinearProbe(load_codec(corpus_dir), rows, target=target, name=name)
-
-
-@contextmanager
-def _open_model(path: Path, name: str, style: Style, n_threads: int | None) -> Iterator[Reader]:
-    if path.is_dir():
-        yield HFReader(path, style=style, name=name)
-        return
-    with Engine(path, n_threads=n_threads) as engine:
-        yield GgufReader(engine, style, name)

@@ -9,7 +9,11 @@ from dataset_builder.codecs import Codec
 from dataset_builder.corpus import load_split
 from dataset_builder.extract import SubjectFacts
 from dataset_builder.manifest import MANIFEST, Manifest, hash_file, read_manifest
+from dataset_builder.recipe import validate
+from dataset_builder.trained_people import TrainedPeople
+from model_recipes.gguf_file import read_copilot_gguf
 from model_recipes.lineage import find_training
+from model_recipes.plain_models import is_plain
 
 #: Stages that train a model on labels.
 _TRAINING = ("adapter", "reader")
@@ -33,6 +37,8 @@ class Exposure:
         Name of the corpus' source, and whether it is synthetic.
     corpus_dir : Path or None
         The corpus, if it is at hand as it was.
+    people : TrainedPeople or None
+        By what the training subjects are recognised, where the model or its corpus tells.
     """
 
     unseen_folds: frozenset[int]
@@ -41,6 +47,11 @@ class Exposure:
     files: dict[str, str] | None = None
     source: tuple[str, bool] = ("", False)
     corpus_dir: Path | None = None
+    people: TrainedPeople | None = None
+
+    def can_tell(self, person: SubjectFacts, source: str) -> bool:
+        """Tell whether a person who is not found among the training subjects is not one of them."""
+        return self.subjects is not None or (self.people is not None and self.people.can_tell(person, source))
 
 
 def find_exposure(path: str | Path, codec: Codec, corpus_dir: str | Path | None = None) -> Exposure:
@@ -56,6 +67,8 @@ def find_exposure(path: str | Path, codec: Codec, corpus_dir: str | Path | None 
         Where its corpus lies now; taken only if it is the very corpus that the model names.
     """
     path = Path(path)
+    if is_plain(path):
+        return Exposure(frozenset())
     folder = path if path.is_dir() else path.parent
     stages = list(walk_folders(folder)) if (folder / MANIFEST).is_file() else []
     trained = next((manifest for _, manifest in stages if manifest.stage in _TRAINING), None)
@@ -70,8 +83,9 @@ def find_exposure(path: str | Path, codec: Codec, corpus_dir: str | Path | None 
     if trained is None and not held:
         kept = set()  # an unknown training may have used any corpus
     unseen = frozenset(fold for fold in held | kept if fold is not None) & _unseen_by_codec(codec, kept)
+    people = _read_people(path, trained, corpus)
     if found is None or corpus is None:
-        return Exposure(unseen)
+        return Exposure(unseen, people=people)
     return Exposure(
         unseen_folds=unseen,
         subjects=frozenset(load_split(found, "train")["subject"]),
@@ -79,6 +93,7 @@ def find_exposure(path: str | Path, codec: Codec, corpus_dir: str | Path | None 
         files={item.name: item.sha256 for item in corpus.inputs},
         source=(str(corpus.recipe.get("source", {}).get("name", "")), corpus.synthetic),
         corpus_dir=found,
+        people=people,
     )
 
 
@@ -91,20 +106,22 @@ def unseen_by_codec(codec: Codec, corpus_dir: str | Path, fold: int | None) -> b
 def find_trained(people: Sequence[SubjectFacts], exposure: Exposure, source: tuple[str, bool]) -> list[str]:
     """Return the subjects who were trained on, as far as can be told.
 
-    A recording is known by its bytes. Where the corpus was made from another form of the release (features, waveforms),
-    bytes differ, and the same pseudonym in the same source counts as the same person.
+    A person is known by the digests of trials, a recording by its bytes. Where the corpus was made from another form of
+    the release (features, waveforms), bytes differ, and the same pseudonym in the same source counts as the same
+    person.
     """
+    known = [exposure.people is not None and exposure.people.knows(person) for person in people]
     if exposure.subjects is None or exposure.files is None:
-        return []
+        return [person.subject for person, met in zip(people, known, strict=True) if met]
     hashes = {
         digest for name, digest in exposure.files.items() if any(subject in name for subject in exposure.subjects)
     }
     found = []
-    for person in people:
+    for person, met in zip(people, known, strict=True):
         same_file = any(item.sha256 in hashes for item in person.files)
         other_file = any(item.name in exposure.files for item in person.files)
         namesake = person.subject in exposure.subjects and source == exposure.source and not other_file
-        if same_file or namesake:
+        if same_file or namesake or met:
             found.append(person.subject)
     return found
 
@@ -117,6 +134,15 @@ def walk_folders(folder: Path) -> Iterator[tuple[Path, Manifest]]:
         place = folder / parent.folder
         if (place / MANIFEST).is_file() and hash_file(place / MANIFEST) == parent.sha256:
             yield from walk_folders(place)
+
+
+def _read_people(path: Path, trained: Manifest | None, corpus: Manifest | None) -> TrainedPeople | None:
+    """Return by what training subjects are recognised, as the GGUF file, the reader or the corpus tells."""
+    told = [manifest.facts.get("trained_people") for manifest in (trained, corpus) if manifest is not None]
+    if path.is_file():
+        told.insert(0, read_copilot_gguf(path).facts.get("trained_people"))
+    found = next((facts for facts in told if facts), None)
+    return None if found is None else validate(TrainedPeople, found, where=f"{path.name}: trained_people")
 
 
 def _unseen_by_codec(codec: Codec, kept: set[Any]) -> frozenset[int]:

@@ -15,12 +15,11 @@ from dataset_builder.recipe import validate
 from model_recipes.engine import Engine
 from model_recipes.evaluate_claims import walk_folders
 from model_recipes.gguf_file import read_copilot_gguf
+from model_recipes.plain_models import ADAPTER_FILE, PlainReader, check_plain, find_adapter_base, is_plain
 from model_recipes.readers import GgufReader, HFReader, Reader
 
 #: Beside the codec in a model folder: how its prompts are worded.
 PROMPT_FILE = "prompt.json"
-
-_ADAPTER_FILE = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Package:
     @property
     def name(self) -> str:
         """How the reader is called in metrics."""
-        return f"language model {read_copilot_gguf(self.path).file_type}" if self.path.is_file() else "language model"
+        return name_model(self.path)
 
     @property
     def parents(self) -> list[Path]:
@@ -58,15 +57,23 @@ class Package:
         return [folder for folder in folders if folder is not None and (folder / MANIFEST).is_file()]
 
     @contextmanager
-    def open_reader(self, n_threads: int | None = None) -> Iterator[Reader]:
-        """Load the model for as long as it is asked."""
+    def open_reader(self, n_threads: int | None = None, name: str | None = None) -> Iterator[Reader]:
+        """Load the model for as long as it is asked; `name` takes the place of its own."""
+        name = name or self.name
         if self.path.is_file():
             with Engine(self.path, n_threads=n_threads) as engine:
-                yield GgufReader(engine, self.style, self.name)
-        elif self.base is None:
-            yield HFReader(self.path, style=self.style, name=self.name)
-        else:
-            yield HFReader(self.base, self.path, style=self.style, name=self.name)
+                yield GgufReader(engine, self.style, name)
+            return
+        model, adapter = (self.path, None) if self.base is None else (self.base, self.path)
+        yield (PlainReader if is_plain(model) else HFReader)(model, adapter, style=self.style, name=name)
+
+
+def name_model(path: Path) -> str:
+    """Return ``language model``, with the type of its weights for a GGUF file."""
+    if not path.is_file():
+        return "language model"
+    kind = "GGUF" if is_plain(path) else read_copilot_gguf(path).file_type
+    return f"language model {kind}"
 
 
 def find_package(path: str | Path, base_dir: str | Path | None = None, corpus_dir: str | Path | None = None) -> Package:
@@ -75,11 +82,12 @@ def find_package(path: str | Path, base_dir: str | Path | None = None, corpus_di
     Parameters
     ----------
     path : str or Path
-        Finished model folder, adapter folder or GGUF file.
+        Model folder, adapter folder or GGUF file; ours or anybody's.
     base_dir : str or Path, optional
-        The model under an adapter; looked for in its manifest if not given.
+        The model under an adapter; looked for in its manifest and its config if not given.
     corpus_dir : str or Path, optional
-        Where its corpus lies, for a model that does not carry its codec.
+        Where its corpus lies, for a model that does not carry its codec; for a foreign model the corpus whose codec and
+        prompts it is to be asked with.
 
     Raises
     ------
@@ -87,24 +95,36 @@ def find_package(path: str | Path, base_dir: str | Path | None = None, corpus_di
         If the model, its base or its codec cannot be found.
     """
     path = Path(path)
+    if path.is_file() and is_plain(path):
+        return Package(path, *_borrow(path, corpus_dir))
     if path.is_file():
         copilot = read_copilot_gguf(path)
         return Package(path, copilot.codec, get_style(copilot.prompt), synthetic=copilot.synthetic)
     if not path.is_dir():
-        raise InputError(f"{path.name}: no such model; accepted: a finished model or adapter folder, or a .gguf file")
+        raise InputError(f"{path.name}: no such model; accepted: a model folder, an adapter folder or a .gguf file")
+    check_plain(path)
     codec, style = _find_codec(path, corpus_dir)
-    return Package(path, codec, style, _find_base(path, base_dir), read_manifest(path).synthetic)
+    synthetic = not is_plain(path) and read_manifest(path).synthetic
+    return Package(path, codec, style, find_base(path, base_dir), synthetic)
+
+
+def _borrow(path: Path, corpus_dir: str | Path | None) -> tuple[Codec, Style]:
+    """Return codec and prompts of the corpus that a foreign model is asked with."""
+    if corpus_dir is None:
+        raise InputError(f"{path.name}: has no eeg_copilot keys, so it brings no codec and no prompts; add --corpus")
+    return load_codec(corpus_dir), load_style(corpus_dir)
 
 
 def _find_codec(folder: Path, corpus_dir: str | Path | None) -> tuple[Codec, Style]:
     if (folder / CODEC_FILE).is_file() and (folder / PROMPT_FILE).is_file():
         codec = load_codec_bytes((folder / CODEC_FILE).read_bytes())
         return codec, get_style(_read_prompt(folder))
-    corpora = [place for place, manifest in walk_folders(folder) if manifest.stage == "corpus"]
+    stages = [] if is_plain(folder) else list(walk_folders(folder))
+    corpora = [place for place, manifest in stages if manifest.stage == "corpus"]
     corpora += [] if corpus_dir is None else [Path(corpus_dir)]
     if not corpora:
         raise InputError(
-            f"{folder.name}: has no {CODEC_FILE} with {PROMPT_FILE}, and its corpus is not where it was; add --corpus"
+            f"{folder.name}: has no {CODEC_FILE} with {PROMPT_FILE}, and no corpus is known of it; add --corpus"
         )
     return load_codec(corpora[0]), load_style(corpora[0])
 
@@ -118,15 +138,23 @@ def _read_prompt(folder: Path) -> PromptConfig:
     return validate(PromptConfig, values, where=where)
 
 
-def _find_base(folder: Path, base_dir: str | Path | None) -> Path | None:
-    """Return the model under an adapter; None for a folder that is no adapter."""
-    if not (folder / _ADAPTER_FILE).is_file():
+def find_base(folder: Path, base_dir: str | Path | None = None) -> Path | None:
+    """Return the model under an adapter; None for a folder that is no adapter.
+
+    Raises
+    ------
+    InputError
+        If it cannot be found, or is given for what is no adapter.
+    """
+    if not (folder / ADAPTER_FILE).is_file():
         if base_dir is not None:
             raise InputError(f"{folder.name}: is no adapter, so it takes no --base")
         return None
     if base_dir is not None:
         return Path(base_dir)
-    parents = [place for place, manifest in walk_folders(folder) if manifest.facts.get("model")]
-    if not parents:
+    stages = [] if is_plain(folder) else list(walk_folders(folder))
+    parents = [place for place, manifest in stages if manifest.facts.get("model")]
+    base = parents[0] if parents else find_adapter_base(folder)
+    if base is None:
         raise InputError(f"{folder.name}: is an adapter, and the model under it is not where it was; add --base")
-    return parents[0]
+    return base

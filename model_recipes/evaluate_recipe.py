@@ -51,7 +51,7 @@ class PeopleRecipe(EvaluateRecipe):
     ----------
     subjects : list of str
     protocol : str
-        A name in `model_recipes.evaluate_people.PROTOCOL_NAMES`, a fold after a colon where one is needed.
+        A name in `model_recipes.evaluate_protocols.PROTOCOL_NAMES`, a fold after a colon where one is needed.
     """
 
     subjects: list[str]

@@ -81,17 +81,17 @@ class FieldSvm:
         self.model = LinearSVC(C=_C, dual=False, tol=1e-3, random_state=seed).fit(np.concatenate(inputs), labels)
 
     def score(self, rows: Sequence[Any]) -> np.ndarray:
-        """Return the share of a trial's seconds that vote for each label, shape (n_rows, 9)."""
-        votes: dict[tuple[str, int], np.ndarray] = {}
+        """Return the share of a row's seconds that vote for each label, shape (n_rows, 9).
+
+        Smoothing runs over the whole trial, so a segment's votes know the seconds before it.
+        """
+        told: dict[tuple[str, int], np.ndarray] = {}
         for subject in sorted({row["subject"] for row in rows}):
             if person := self._read(subject):
                 recording, de = person
                 for clip, seconds in zip(recording.clips, self._prepare(recording, de), strict=True):
-                    counts = np.bincount(self.model.predict(seconds), minlength=len(EMOTIONS))
-                    votes[subject, int(clip or 0)] = counts / len(seconds)
-        # Somebody without all channels is answered by guessing.
-        none = np.full(len(EMOTIONS), 1 / len(EMOTIONS))
-        return np.array([votes.get((row["subject"], int(row["clip"] or 0)), none) for row in rows])
+                    told[subject, int(clip or 0)] = np.eye(len(EMOTIONS))[self.model.predict(seconds)]
+        return np.array([_count_votes(told.get((row["subject"], int(row["clip"] or 0))), row) for row in rows])
 
     def _read(self, subject: str) -> tuple[Recording, np.ndarray] | None:
         """Return a person with DE of shape (n_trials, n_seconds, 150), nats; None if not usable."""
@@ -109,6 +109,14 @@ class FieldSvm:
         scaled = np.empty_like(de)
         scaled[order] = normalise_running(de[order].reshape(-1, de.shape[-1]), self._mean, self._var).reshape(de.shape)
         return smooth_seconds(scaled)
+
+
+def _count_votes(votes: np.ndarray | None, row: Any) -> np.ndarray:
+    """Return the mean vote of the seconds that a row covers, shape (9,); guessing without all channels."""
+    if votes is None:
+        return np.full(len(EMOTIONS), 1 / len(EMOTIONS))
+    start, length = int(row.get("start_s") or 0), int(row.get("duration_s") or len(votes))
+    return np.asarray(votes[start : start + length].mean(axis=0))
 
 
 def normalise_running(seconds: np.ndarray, mean: np.ndarray, var: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from dataset_builder.stage import Stage
 from dataset_builder.types import EMOTIONS
 from model_recipes.bootstrap import bootstrap_mean
 from model_recipes.calibration import measure_calibration
-from model_recipes.controls import list_asked_controls, list_plain_controls
+from model_recipes.controls import list_asked_controls, list_plain_controls, name_trial
 from model_recipes.evaluate_figures import plot_confusion, plot_trust
 from model_recipes.evaluate_recipe import EvaluateRecipe
 from model_recipes.evaluate_text import measure_text, write_answers
@@ -32,6 +32,9 @@ UNSEEN_CLIPS = "unseen subjects and clips"
 #: Where the manifests do not tell, or tell otherwise.
 GIVEN_SUBJECTS = "subjects not known to be unseen"
 SEEN_SUBJECTS = "subjects seen in training"
+
+#: Ending of a reader's name where the answers to the segments of a trial count as one.
+WHOLE_TRIALS = " over whole trials"
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,12 @@ def measure_reader(stage: Stage, trials: Trials, reader: Reader, recipe: Evaluat
         where = {"split": trials.split, "protocol": protocol, "reader": reader.name}
         emotions, subjects = trials.pick(chosen)
         stage.metrics += measure_answers(scores[chosen], emotions, subjects, seed=recipe.seed, **where)
-        if isinstance(reader, HFReader | GgufReader):
+        stage.metrics += measure_whole_trials(trials, scores, chosen, recipe.seed, where)
+        if isinstance(reader, HFReader | GgufReader | CodeReader):
             truth = np.array([EMOTIONS.index(emotion) for emotion in emotions])
-            stage.metrics += measure_recalls(scores[chosen], emotions, subjects, seed=recipe.seed, **where)
             stage.metrics += measure_calibration(scores[chosen], truth, subjects, seed=recipe.seed, **where)
+        if isinstance(reader, HFReader | GgufReader):
+            stage.metrics += measure_recalls(scores[chosen], emotions, subjects, seed=recipe.seed, **where)
             if recipe.controls != "off":
                 _measure_controls(stage, trials, reader, scores, chosen, recipe, where)
             if recipe.generated_rows:
@@ -114,6 +119,27 @@ def measure_reader(stage: Stage, trials: Trials, reader: Reader, recipe: Evaluat
         elif isinstance(reader, LinearProbe) and not isinstance(reader.model.classes_[0], str):
             stage.metrics += _measure_clips(trials, reader, chosen, recipe.seed, where)
     _write_files(stage, reader, trials, scores)
+
+
+def measure_whole_trials(
+    trials: Trials, scores: np.ndarray, chosen: np.ndarray, seed: int, where: dict[str, Any]
+) -> list[Metric]:
+    """Return what the answers to segments come to per trial; nothing where rows are whole trials.
+
+    The log probabilities of a trial's segments are averaged. Were they added, as for independent observations, the
+    likeliest label would be the same and far too sure of itself.
+    """
+    names = [name_trial(trials.rows[i]) for i in chosen.tolist()]
+    firsts, owners = np.unique(names, return_index=True, return_inverse=True)[1:]
+    if len(firsts) == len(names):
+        return []
+    logs = np.log(np.maximum(scores[chosen], np.finfo(float).tiny))
+    sums = np.zeros((len(firsts), logs.shape[1]))
+    np.add.at(sums, owners, logs)
+    means = np.exp(sums / np.bincount(owners)[:, None])
+    emotions, subjects = trials.pick(chosen[firsts])
+    told = where | {"reader": f"{where['reader']}{WHOLE_TRIALS}"}
+    return measure_answers(means / means.sum(axis=1, keepdims=True), emotions, subjects, seed=seed, **told)
 
 
 def draw_trials(trials: np.ndarray, n: int, seed: int, title: str) -> np.ndarray:

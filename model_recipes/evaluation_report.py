@@ -24,6 +24,8 @@ LABEL_COLUMNS = {
 }
 TRUST_COLUMNS = {
     "calibration_error": "calibration error",
+    "calibration_error_adaptive": "the same, bins of equal counts",
+    "calibration_error_expected": "were all exact",
     "conformal_coverage": "sets that hold the truth (nominal 0.9)",
     "conformal_set_size": "labels in a set",
     "abstaining_answered": "answered when it may abstain",

@@ -80,12 +80,54 @@ def read_header(path: Path, prefixes: Sequence[str]) -> dict[str, Any]:
         raise InputError(f"{path.name}: damaged GGUF file; download or export it again") from None
 
 
+def read_tensor(path: Path, name: str) -> tuple[tuple[int, ...], int, np.ndarray] | None:
+    """Read the stored bytes of one tensor.
+
+    Parameters
+    ----------
+    path : Path
+        GGUF file.
+    name : str
+        For example ``"token_embd.weight"``.
+
+    Returns
+    -------
+    shape : tuple of int
+        Row-major.
+    kind : int
+        Number of its GGML type.
+    data : ndarray of shape (n_rows, n_bytes_per_row), uint8
+        None in place of all three if the file has no such tensor.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not GGUF, or ends too early.
+    """
+    check_magic(path)
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            cursor = _Cursor(data)
+            cursor.read_all((_ALIGNMENT,))
+            if name not in cursor.tensors:
+                return None
+            shape, kind, offset, size = cursor.tensors[name]
+            stored = np.frombuffer(data[cursor.start + offset : cursor.start + offset + size], dtype=np.uint8)
+            return shape, kind, stored.reshape(prod(shape[:-1]), -1)
+    except (struct.error, ValueError, KeyError, OverflowError):
+        raise InputError(f"{path.name}: damaged GGUF file; download or export it again") from None
+
+
 class _Cursor:
     """A place in a GGUF file."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.place = 4
+        #: Name -> row-major shape, number of the type, offset after `start` and size in bytes.
+        self.tensors: dict[str, tuple[tuple[int, ...], int, int, int]] = {}
+        #: Where the tensors' data begin.
+        self.start = 0
 
     def read_all(self, prefixes: tuple[str, ...]) -> dict[str, Any]:
         """Read keys, then check that every tensor lies within the file."""
@@ -98,10 +140,11 @@ class _Cursor:
             value = self.take_value(kind, kept=key.startswith(prefixes))
             if key.startswith(prefixes):
                 values[key] = value
-        ends = [self.take_tensor_end() for _ in range(n_tensors)]
+        self.tensors = dict(self.take_tensor() for _ in range(n_tensors))
         alignment = values.get(_ALIGNMENT, 32)
-        start = -(-self.place // alignment) * alignment
-        if ends and start + max(ends) > len(self.data):
+        self.start = -(-self.place // alignment) * alignment
+        ends = [offset + size for _, _, offset, size in self.tensors.values()]
+        if ends and self.start + max(ends) > len(self.data):
             raise ValueError("ends before its last tensor")
         return values
 
@@ -137,9 +180,10 @@ class _Cursor:
             place += 8 + unpack(data, place)[0]
         self.place = place
 
-    def take_tensor_end(self) -> int:
-        """Read one tensor's description and return where its data end, in bytes after the start of all data."""
-        self.take_text()
-        shape = [self.take("Q") for _ in range(self.take("I"))]
-        block, size = GGML_QUANT_SIZES[GGMLQuantizationType(self.take("I"))]
-        return int(self.take("Q") + prod(shape) // block * size)
+    def take_tensor(self) -> tuple[str, tuple[tuple[int, ...], int, int, int]]:
+        """Read one tensor's description."""
+        name = self.take_text()
+        shape = tuple(self.take("Q") for _ in range(self.take("I")))[::-1]
+        kind, offset = self.take("I"), self.take("Q")
+        block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
+        return name, (shape, kind, offset, prod(shape) // block * size)

@@ -1,62 +1,20 @@
 """Write a ``Qwen2ForCausalLM`` folder as one GGUF file, tensor by tensor, so that memory holds one at a time."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from gguf import GGML_QUANT_VERSION, MODEL_ARCH, GGMLQuantizationType, GGUFWriter, get_tensor_name_map
+from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter
 from gguf.quants import quant_shape_to_byte_shape
-from safetensors import safe_open
 
-from dataset_builder.errors import InputError, RecipeError
 from model_recipes.gguf_file import CopilotGguf, add_copilot_keys
-from model_recipes.gguf_types import FILE_TYPES, choose_type, pack_tensor
-from model_recipes.gguf_vocab import Vocabulary, read_json, read_vocabulary
+from model_recipes.gguf_model import ModelFolder, open_model
+from model_recipes.gguf_types import FILE_TYPES, WEIGHED, Fallback, choose_type, pack_tensor
+from model_recipes.gguf_vocab import Vocabulary
+from model_recipes.imatrix import Imatrix
 
-ARCHITECTURE = "Qwen2ForCausalLM"
-
-
-@dataclass(frozen=True)
-class ModelFolder:
-    """A Transformers folder, its tensors left on disk.
-
-    Parameters
-    ----------
-    folder : Path
-    config : dict
-        ``config.json``.
-    places : dict of str to (Path, str)
-        GGUF tensor name -> file and name in that file, embedding first, then layer by layer.
-    shapes : dict of str to tuple of int
-        GGUF tensor name -> shape.
-    vocabulary : Vocabulary
-    """
-
-    folder: Path
-    config: dict[str, Any]
-    places: dict[str, tuple[Path, str]]
-    shapes: dict[str, tuple[int, ...]]
-    vocabulary: Vocabulary
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of stored parameters; a tied output matrix counts once."""
-        return int(sum(np.prod(shape) for shape in self.shapes.values()))
-
-    @property
-    def tied(self) -> bool:
-        """Whether the embedding is the output matrix as well."""
-        return "output.weight" not in self.places
-
-    def read(self, name: str) -> np.ndarray:
-        """Return one tensor as float32."""
-        path, key = self.places[name]
-        with safe_open(path, framework="pt") as file:
-            tensor: torch.Tensor = file.get_tensor(key)
-        return tensor.float().numpy()
+__all__ = ["ModelFolder", "Plan", "add_general", "open_model", "plan_types", "write_gguf"]
 
 
 @dataclass(frozen=True)
@@ -66,58 +24,26 @@ class Plan:
     Parameters
     ----------
     types : dict of str to GGMLQuantizationType
-    fallbacks : list of str
+    fallbacks : list of Fallback
         Tensors whose rows did not fit the wanted type.
+    imatrix : Imatrix or None
+        Steers the rounding.
     """
 
     types: dict[str, GGMLQuantizationType]
-    fallbacks: list[str]
+    fallbacks: list[Fallback]
+    imatrix: Imatrix | None = None
 
 
-def open_model(model_dir: str | Path) -> ModelFolder:
-    """Look into a model folder without loading it.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or a tensor has no place in GGUF.
-    RecipeError
-        If it is no standard Qwen2 that llama.cpp can load.
-    """
-    folder = Path(model_dir)
-    config = read_json(folder / "config.json")
-    check_config(config, folder.name)
-    places, shapes = _find_tensors(folder, config)
-    rows = shapes["token_embd.weight"][0]
-    return ModelFolder(folder, config, places, shapes, read_vocabulary(folder, rows))
-
-
-def check_config(config: dict[str, Any], where: str) -> None:
-    """Refuse what llama.cpp's qwen2 cannot run.
-
-    Raises
-    ------
-    RecipeError
-        Names the key, what was found and what is accepted.
-    """
-    found = ", ".join(config.get("architectures") or ["none"])
-    if found != ARCHITECTURE:
-        raise RecipeError(f"{where}/config.json: architecture {found} found; accepted: {ARCHITECTURE}")
-    heads, hidden = config["num_attention_heads"], config["hidden_size"]
-    head_dim = config.get("head_dim") or hidden // heads
-    if heads * head_dim != hidden:
-        raise RecipeError(f"{where}/config.json: {heads} heads of {head_dim} found; their product must be hidden_size")
-    rope = (config.get("rope_parameters") or {}).get("rope_type", "default")
-    if rope != "default" or config.get("rope_scaling") or config.get("use_sliding_window"):
-        raise RecipeError(f"{where}/config.json: rope type {rope} or a sliding window found; accepted: default, none")
-
-
-def plan_types(model: ModelFolder, file_type: str) -> Plan:
-    """Choose the type of every tensor of a model."""
-    n_layers = model.config["num_hidden_layers"]
-    chosen = {name: choose_type(name, shape, file_type, n_layers, model.tied) for name, shape in model.shapes.items()}
+def plan_types(model: ModelFolder, file_type: str, imatrix: Imatrix | None = None) -> Plan:
+    """Choose the type of every tensor of a model; an importance matrix counts only where llama.cpp uses one."""
+    n_layers, used = model.config["num_hidden_layers"], imatrix if file_type in WEIGHED else None
+    chosen = {
+        name: choose_type(name, shape, file_type, n_layers, model.tied, used is not None)
+        for name, shape in model.shapes.items()
+    }
     types = {name: kind for name, (kind, _) in chosen.items()}
-    return Plan(types, fallbacks=[name for name, (_, fell) in chosen.items() if fell])
+    return Plan(types, fallbacks=[fell for _, fell in chosen.values() if fell], imatrix=used)
 
 
 def write_gguf(path: Path, model: ModelFolder, plan: Plan, copilot: CopilotGguf, general: dict[str, Any]) -> None:
@@ -138,10 +64,12 @@ def write_gguf(path: Path, model: ModelFolder, plan: Plan, copilot: CopilotGguf,
     writer.add_file_type(int(FILE_TYPES[copilot.file_type]))
     writer.add_quantization_version(GGML_QUANT_VERSION)
     for key, value in general.items():
-        _add_general(writer, f"general.{key}", value)
+        add_general(writer, f"general.{key}", value)
     _add_architecture(writer, model.config)
     _add_vocabulary(writer, model.vocabulary)
     add_copilot_keys(writer, copilot)
+    if plan.imatrix is not None:
+        _add_imatrix(writer, plan.imatrix)
     for name, kind in plan.types.items():
         shape = quant_shape_to_byte_shape(model.shapes[name], kind)
         writer.add_tensor_info(name, shape, np.dtype(np.uint8), int(np.prod(shape)), raw_dtype=kind)
@@ -150,44 +78,14 @@ def write_gguf(path: Path, model: ModelFolder, plan: Plan, copilot: CopilotGguf,
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for name, kind in plan.types.items():
-            writer.write_tensor_data(pack_tensor(model.read(name), kind))
+            importance = None if plan.imatrix is None else plan.imatrix.weights(name)
+            writer.write_tensor_data(pack_tensor(model.read(name), kind, importance))
     finally:
         writer.close()
 
 
-def _find_tensors(
-    folder: Path, config: dict[str, Any]
-) -> tuple[dict[str, tuple[Path, str]], dict[str, tuple[int, ...]]]:
-    names = get_tensor_name_map(MODEL_ARCH.QWEN2, config["num_hidden_layers"])
-    places, shapes = {}, {}
-    for path, key, shape in _list_stored(folder):
-        name = names.get_name(key, try_suffixes=(".weight", ".bias"))
-        if name is None:
-            raise InputError(f"{folder.name}/{path.name}: tensor {key} has no place in a qwen2 GGUF file")
-        if name == "output.weight" and config.get("tie_word_embeddings"):
-            continue
-        places[name], shapes[name] = (path, key), shape
-    if "token_embd.weight" not in places:
-        raise InputError(f"{folder.name}: holds no *.safetensors with an embedding")
-    order = sorted(places, key=_natural_order)
-    return {name: places[name] for name in order}, {name: shapes[name] for name in order}
-
-
-def _list_stored(folder: Path) -> Iterator[tuple[Path, str, tuple[int, ...]]]:
-    for path in sorted(folder.glob("model*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            yield from ((path, key, tuple(file.get_slice(key).get_shape())) for key in file.keys())  # noqa: SIM118
-
-
-def _natural_order(name: str) -> tuple[int, int, str]:
-    """Embedding, layers by number, then the rest."""
-    parts = name.split(".")
-    if parts[0] == "blk":
-        return 1, int(parts[1]), name
-    return (0 if parts[0] == "token_embd" else 2), 0, name
-
-
-def _add_general(writer: GGUFWriter, key: str, value: Any) -> None:
+def add_general(writer: GGUFWriter, key: str, value: Any) -> None:
+    """Write one key by the type of its value: text, list of text, or number."""
     if isinstance(value, list):
         writer.add_array(key, value)
     elif isinstance(value, int):
@@ -196,6 +94,14 @@ def _add_general(writer: GGUFWriter, key: str, value: Any) -> None:
         writer.add_float32(key, value)
     else:
         writer.add_string(key, value)
+
+
+def _add_imatrix(writer: GGUFWriter, imatrix: Imatrix) -> None:
+    """Write where the rounding came from, by the keys of ``llama-quantize``."""
+    writer.add_string("quantize.imatrix.file", imatrix.file)
+    writer.add_string("quantize.imatrix.dataset", ", ".join(imatrix.datasets))
+    writer.add_int32("quantize.imatrix.entries_count", len(imatrix.sums))
+    writer.add_int32("quantize.imatrix.chunks_count", imatrix.n_chunks)
 
 
 def _add_architecture(writer: GGUFWriter, config: dict[str, Any]) -> None:

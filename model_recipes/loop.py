@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from dataset_builder.errors import StageError
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
 from model_recipes.device import autocast
+from model_recipes.memory import keep_freed_memory
 
 _CHECKPOINT = "last.pt"
 
@@ -78,29 +81,31 @@ def train_steps(
     -------
     list of float, length steps
         Loss of each step.
+
+    Raises
+    ------
+    StageError
+        If a loss is not finite.
     """
     optimizer = torch.optim.AdamW(
-        group_parameters(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.95)
+        group_parameters(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.95), fused=True
     )
     losses = _resume(model, optimizer, checkpoints)
     model.train()
-    bar = tqdm(range(config.steps), desc=title, unit="step", initial=len(losses))
-    for step in range(len(losses), config.steps):
-        rate = config.learning_rate * rate_at(step, config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        with autocast(model.device, precision):
-            loss = make_loss(make_batch(step).to(model.device))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        bar.update()
-        bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-        if checkpoints is not None and (step + 1) % config.checkpoint_every == 0:
-            _save(model, optimizer, losses, checkpoints)
-    bar.close()
+    with keep_freed_memory(), tqdm(total=config.steps, desc=title, unit="step", initial=len(losses)) as bar:
+        for step in range(len(losses), config.steps):
+            _set_rate(optimizer, config.learning_rate * rate_at(step, config))
+            with autocast(model.device, precision):
+                loss = make_loss(make_batch(step).to(model.device))
+            losses.append(_read_loss(loss, step, title))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            bar.update()
+            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+            if checkpoints is not None and (step + 1) % config.checkpoint_every == 0:
+                _save(model, optimizer, losses, checkpoints)
     model.eval()
     return losses
 
@@ -138,12 +143,21 @@ def draw_windows(windows: Tensor, count: int, step: int, seed: int, stream: str)
     -------
     Tensor of shape (count, length), int64
     """
-    positions = range(step * count, (step + 1) * count)
+    return draw_range(windows, step * count, (step + 1) * count, seed, stream)
+
+
+def draw_range(windows: Tensor, start: int, stop: int, seed: int, stream: str) -> Tensor:
+    """Return the windows ``start`` to ``stop - 1`` of the endless row of epochs, shape (stop - start, length)."""
     picks = []
-    for position in positions:
+    for position in range(start, stop):
         epoch, place = divmod(position, len(windows))
-        picks.append(make_rng(seed, stream, "epoch", epoch).permutation(len(windows))[place])
+        picks.append(_order_epoch(len(windows), seed, stream, epoch)[place])
     return windows[torch.tensor(picks, dtype=torch.long)]
+
+
+@lru_cache(maxsize=8)
+def _order_epoch(n_windows: int, seed: int, stream: str, epoch: int) -> list[int]:
+    return list(make_rng(seed, stream, "epoch", epoch).permutation(n_windows).tolist())
 
 
 def thin_curve(losses: list[float], points: int = 100) -> list[list[float]]:
@@ -153,10 +167,24 @@ def thin_curve(losses: list[float], points: int = 100) -> list[list[float]]:
     return [[min((i + 1) * stride, len(losses)), round(sum(part) / len(part), 4)] for i, part in enumerate(parts)]
 
 
+def _read_loss(loss: Tensor, step: int, title: str) -> float:
+    """Return the loss of a step, and stop where it is no number any more: all that follows would be lost time."""
+    value = loss.item()
+    if not math.isfinite(value):
+        raise StageError(f"{title}: the loss of step {step + 1} is {value}; give a lower train.learning_rate")
+    return value
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 def _save(model: PreTrainedModel, optimizer: torch.optim.Optimizer, losses: list[float], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{_CHECKPOINT}.tmp"
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}, temporary)
+    with temporary.open("wb") as file:  # given a path, torch reports a full disk as an error of its own
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}, file)
     os.replace(temporary, folder / _CHECKPOINT)
 
 

@@ -14,6 +14,7 @@ from dataset_builder.stage import find_finished, open_stage
 from model_recipes.checkpoint import compare_logits, is_tied, load_model, read_base_facts, save_checked
 from model_recipes.perplexity import measure_perplexity
 from model_recipes.text import TextConfig, load_text
+from model_recipes.vocabulary import load_whole_tokenizer, read_kept_ids, write_kept_ids
 
 
 class MergeRecipe(StrictModel):
@@ -80,8 +81,10 @@ def merge_adapter(recipe: MergeRecipe, model_dir: str | Path, adapter_dir: str |
             "merge_max_difference": difference,
             "adapter_max_change": change,
         }
+        write_kept_ids(stage.folder, read_kept_ids(model_dir))
         stage.facts["model"] = save_checked(merged, tokenizer, stage.folder)
-        stage.metrics.append(measure_perplexity(merged, tokenizer, text, recipe.perplexity_windows))
+        whole = load_whole_tokenizer(model_dir)
+        stage.metrics.append(measure_perplexity(merged, tokenizer, text, recipe.perplexity_windows, reference=whole))
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
 

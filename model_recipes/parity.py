@@ -1,138 +1,130 @@
-"""Does a GGUF file answer like the model it was made from? Tokens, label scores and greedy text, side by side."""
+"""Does a GGUF file answer like the model it was made from? Tokens, logits, label scores, greedy text, side by side."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 
-from dataset_builder.corpus import load_split
-from dataset_builder.errors import InputError, StageError
+from dataset_builder.errors import StageError
 from dataset_builder.manifest import Metric
-from dataset_builder.prompts import Style, load_style
 from model_recipes.checkpoint import HARD_STRINGS
-from model_recipes.engine import Engine, Messages
-from model_recipes.readers import GgufReader, HFReader
-
-#: Largest difference of a label's probability that a file without quantisation may show.
-TOLERANCES = {"F32": 1e-3, "F16": 0.02}
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the Transformers model says in fp32.
-
-    Parameters
-    ----------
-    prompts : list of messages
-        System and user turn each.
-    split : str
-        Where they come from.
-    token_ids : list of list of int
-        Of the rendered prompts, then of `HARD_STRINGS`.
-    scores : ndarray of shape (n_prompts, 9)
-    texts : list of str
-        Greedy continuations.
-    new_tokens : int
-        Length of `texts`.
-    style : Style
-        How answers begin.
-    """
-
-    prompts: list[Messages]
-    split: str
-    token_ids: list[list[int]]
-    scores: np.ndarray
-    texts: list[str]
-    new_tokens: int
-    style: Style
+from model_recipes.engine import Engine
+from model_recipes.gguf_runtime import GgufRuntime
+from model_recipes.parity_reference import NEW_TOKENS, UNDECIDED, Conversation, Reference
+from model_recipes.perplexity import measure_perplexity
+from model_recipes.readers import GgufReader
 
 
-def make_reference(model_dir: str | Path, corpus_dir: str | Path, n_prompts: int, new_tokens: int = 24) -> Reference:
-    """Let the Transformers model read prompts spread over the validation split (training split if that is empty)."""
-    style = load_style(corpus_dir)
-    reader = HFReader(model_dir, style=style, device="cpu")
-    prompts, split = _pick_prompts(corpus_dir, n_prompts)
-    texts = [reader.tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
-    return Reference(
-        prompts=prompts,
-        split=split,
-        token_ids=[reader.tokenizer.encode(text, add_special_tokens=False) for text in (*texts, *HARD_STRINGS)],
-        scores=reader.score_prompts(prompts),
-        texts=[_write_greedy(reader, text, new_tokens) for text in texts],
-        new_tokens=new_tokens,
-        style=style,
-    )
-
-
-def measure_parity(path: Path, file_type: str, reference: Reference) -> list[Metric]:
+def measure_parity(path: Path, file_type: str, reference: Reference) -> tuple[list[Metric], np.ndarray]:
     """Ask a GGUF file the same.
 
     Parameters
     ----------
     path : Path
     file_type : str
-        Decides which tolerance holds, see `TOLERANCES`.
     reference : Reference
 
     Returns
     -------
-    list of Metric
-        ``label_score_difference`` (largest), ``label_agreement`` and ``greedy_agreement`` (shares).
+    metrics : list of Metric
+    scores : ndarray of shape (n_prompts, 9)
+        Label probabilities.
 
     Raises
     ------
     StageError
-        If tokens differ, or a file that is not quantised scores differently.
+        If a text becomes other tokens than in Transformers.
     """
     with Engine(path, n_threads=1) as engine:
         texts = [*map(engine.render, reference.prompts), *HARD_STRINGS]
         if wrong := sum(engine.tokenize(t) != ids for t, ids in zip(texts, reference.token_ids, strict=True)):
             raise StageError(f"{path.name}: {wrong} of {len(texts)} texts become other tokens than in Transformers")
         scores = GgufReader(engine, reference.style, f"check {file_type}").score_prompts(reference.prompts)
-        prefix, n_tokens = reference.style.answer_prefix, reference.new_tokens
-        greedy = [engine.generate(prompt, prefix=prefix, max_tokens=n_tokens) for prompt in reference.prompts]
-    difference = float(np.abs(scores - reference.scores).max())
-    if difference >= TOLERANCES.get(file_type, np.inf):
-        accepted = f"accepted: {TOLERANCES[file_type]:g}"
-        raise StageError(f"{path.name}: label scores differ by {difference:.2g} from Transformers; {accepted}")
-    shares = {
-        "label_score_difference": difference,
-        "label_agreement": float((scores.argmax(axis=1) == reference.scores.argmax(axis=1)).mean()),
-        "greedy_agreement": float(np.mean([a == b for a, b in zip(greedy, reference.texts, strict=True)])),
-    }
-    return [_make_metric(name, value, file_type, reference) for name, value in shares.items()]
+        prefix = reference.style.answer_prefix
+        asked = reference.prompts[: len(reference.answers)]
+        greedy = [engine.generate(prompt, prefix=prefix, max_tokens=NEW_TOKENS) for prompt in asked]
+    alike = [answer.permits(text) for answer, text in zip(reference.answers, greedy, strict=True)]
+    metrics = [
+        *measure_runtime(path, file_type, reference),
+        _make_metric("label_score_difference", float(np.abs(scores - reference.scores).max()), file_type, reference),
+        compare_labels("label_agreement", scores, reference.scores, file_type, reference),
+        _make_metric("greedy_agreement", float(np.mean(alike)), file_type, reference, n=len(alike)),
+    ]
+    return metrics, scores
 
 
-def _pick_prompts(corpus_dir: str | Path, n_prompts: int) -> tuple[list[Messages], str]:
-    for split in ("validation", "train"):
-        rows = load_split(corpus_dir, split)
-        if len(rows):
-            spread = np.unique(np.linspace(0, len(rows) - 1, n_prompts).round().astype(int))
-            return [messages[:-1] for messages in rows.select(spread)["messages"]], split
-    raise InputError(f"{Path(corpus_dir).name}: holds no rows to check a model with")
+def measure_runtime(path: Path, file_type: str, reference: Reference, adapter: Path | None = None) -> list[Metric]:
+    """Compare log-probabilities and perplexity, all as llama.cpp computes them.
+
+    Parameters
+    ----------
+    path : Path
+    file_type : str
+    reference : Reference
+    adapter : Path, optional
+        GGUF file of a LoRA adapter to put on the model.
+
+    Returns
+    -------
+    list of Metric
+        ``logit_difference``, ``kl_divergence``, ``top1_agreement``, ``perplexity`` and ``perplexity_change``.
+    """
+    length = max([512, *(len(chat.ids) for chat in reference.conversations)])
+    with GgufRuntime(path, length + 8, adapter) as runtime:
+        gaps = [_compare(chat, runtime.read(chat.ids)) for chat in reference.conversations]
+        shortest = min(reference.conversations, key=lambda chat: len(chat.ids))
+        asked = runtime.ask_last([shortest.ids[: int(shortest.positions[-1]) + 1]])[0]
+        perplexity = measure_perplexity(runtime, reference.reader.tokenizer, reference.text, reference.windows)  # type: ignore[arg-type]
+    last = float((asked - shortest.log_probabilities[-1]).abs().max())
+    gaps_max, kl, top = np.concatenate(gaps, axis=1)
+    n = len(kl)
+    change = perplexity.value / reference.perplexity.value - 1
+    values = {"logit_difference": max(last, float(gaps_max.max())), "kl_divergence": float(kl.mean())}
+    return [
+        *(_make_metric(name, value, file_type, reference, n, "positions") for name, value in values.items()),
+        _make_metric("top1_agreement", float(top.mean()), file_type, reference, n, "positions"),
+        perplexity.model_copy(update={"reader": f"GGUF {file_type}"}),
+        _make_metric("perplexity_change", change, file_type, reference, perplexity.n, "tokens"),
+    ]
 
 
-@torch.inference_mode()
-def _write_greedy(reader: HFReader, text: str, new_tokens: int) -> str:
-    prefix = reader.style.answer_prefix
-    ids = reader.tokenizer(text + prefix, add_special_tokens=False, return_tensors="pt")
-    out = reader.model.generate(**ids, max_new_tokens=new_tokens, do_sample=False)
-    return prefix + str(reader.tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
+def compare_labels(name: str, scores: np.ndarray, others: np.ndarray, file_type: str, reference: Reference) -> Metric:
+    """Return the share of prompts with the same best label, with its 95 % interval."""
+    same = scores.argmax(axis=1) == others.argmax(axis=1)
+    span = binomtest(int(same.sum()), len(same)).proportion_ci(method="wilson")
+    metric = _make_metric(name, float(same.mean()), file_type, reference)
+    return metric.model_copy(update={"interval": [float(span.low), float(span.high)]})
 
 
-def _make_metric(name: str, value: float, file_type: str, reference: Reference) -> Metric:
-    methods = {
-        "label_score_difference": "largest absolute difference of nine label probabilities from Transformers in fp32",
-        "label_agreement": "share of prompts with the same best label as Transformers in fp32",
-        "greedy_agreement": f"share of prompts whose first {reference.new_tokens} greedy tokens give the same text",
-    }
+def _compare(chat: Conversation, logits: torch.Tensor) -> np.ndarray:
+    """Return largest difference, KL divergence and equality of the best token per position, shape (3, n_positions)."""
+    ours = logits[chat.positions].double().log_softmax(dim=-1)
+    theirs = chat.log_probabilities.double()
+    gaps = (ours - theirs).abs().amax(dim=-1)
+    kl = (theirs.exp() * (theirs - ours)).sum(dim=-1)
+    top = (ours.argmax(dim=-1) == theirs.argmax(dim=-1)).double()
+    return torch.stack([gaps, kl, top]).numpy()
+
+
+_METHODS = {
+    "logit_difference": "largest absolute difference of a log-probability from Transformers in fp32, whole vocabulary",
+    "kl_divergence": "mean Kullback-Leibler divergence from Transformers in fp32, nats, over positions of corpus rows",
+    "top1_agreement": "share of positions with the same most probable token as Transformers in fp32",
+    "perplexity_change": "relative change of perplexity against Transformers in fp32 on the same windows",
+    "label_score_difference": "largest absolute difference of nine label probabilities from Transformers in fp32",
+    "label_agreement": "share of prompts with the same best label as Transformers in fp32; 95 % Wilson interval",
+    "label_agreement_f16": "share of prompts with the same best label as the F16 file; 95 % Wilson interval",
+    "greedy_agreement": f"share of prompts whose first {NEW_TOKENS} greedy tokens give the same text, or part where "
+    f"the two best tokens in Transformers are within {UNDECIDED} nats",
+}
+
+
+def _make_metric(
+    name: str, value: float, file_type: str, reference: Reference, n: int | None = None, unit: str = "prompts"
+) -> Metric:
+    split = reference.perplexity.split if name == "perplexity_change" else reference.split
+    n = len(reference.prompts) if n is None else n
     return Metric(
-        name=name,
-        value=value,
-        n=len(reference.prompts),
-        unit="prompts",
-        split=reference.split,
-        reader=f"GGUF {file_type}",
-        method=methods[name],
+        name=name, value=value, n=n, unit=unit, split=split, reader=f"GGUF {file_type}", method=_METHODS[name]
     )

@@ -41,8 +41,13 @@ class LinearProbe:
         if len(set(keys)) < 2:
             raise InputError(f"{name}: the training rows hold {len(set(keys))} {target}; at least 2 are needed")
         self._emotions = {row[target]: row["emotion"] for row in rows}
-        self.model: Pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=_C, max_iter=2000))
-        self.model.fit(self.read_values(rows), keys)
+        values = self.read_values(rows)
+        self.model = self.make_model(*values.shape)
+        self.model.fit(values, keys)
+
+    def make_model(self, n_rows: int, n_values: int) -> Pipeline:
+        """Return the unfitted model for so many training rows and numbers per code."""
+        return make_pipeline(StandardScaler(), LogisticRegression(C=_C, max_iter=2000))
 
     def read_values(self, rows: Sequence[Row]) -> np.ndarray:
         """Return the numbers of each row's code, shape (n_rows, n_values), float64."""

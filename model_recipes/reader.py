@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from transformers import Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from dataset_builder.alphabets import check_alphabet
-from dataset_builder.codecs import dump_codec
+from dataset_builder.codecs import Codec, dump_codec
 from dataset_builder.corpus import CODEC_FILE, load_codec, load_split
+from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import Manifest, read_manifest, write_bytes, write_text
 from dataset_builder.prompts import load_style
 from dataset_builder.recipe import StrictModel
@@ -24,11 +25,13 @@ from model_recipes.checkpoint import load_model, read_base_facts, save_checked
 from model_recipes.device import autocast, pick_device, pick_precision
 from model_recipes.loop import LoopConfig, thin_curve
 from model_recipes.reader_batches import BatchMaker
-from model_recipes.reader_draws import LabelTarget, RowDrawer
+from model_recipes.reader_draws import LabelTarget, Lessons, RowDrawer
 from model_recipes.reader_judge import Judge
 from model_recipes.reader_loop import Parts, Progress, Watch, train_reader_steps
 from model_recipes.reader_loss import compute_losses
 from model_recipes.rows import load_rows
+from model_recipes.symbol_embedding import order_symbols
+from model_recipes.vocabulary import read_kept_ids, write_kept_ids
 
 #: How the prompts of the model are worded; beside the codec, all that is needed to ask it.
 PROMPT_FILE = "prompt.json"
@@ -39,14 +42,21 @@ class ReaderRecipe(StrictModel):
 
     Parameters
     ----------
-    label_target : {"code", "probe", "hard"}
-        What the label is to get: the probabilities that the code states, those of cross-fitted linear probes, or 1 for
-        the intended emotion; see `model_recipes.reader_draws.make_targets`.
+    label_target : {"code", "probe", "kernel", "hard"}
+        What the label is to get: the probabilities that the code states, those of cross-fitted linear or kernel probes,
+        or 1 for the intended emotion; see `model_recipes.reader_draws.make_targets`.
     mixed_rows : float
         Share of each batch that mixes two people who saw the same clip; for codecs with ``make_code``.
     running_weight : float
         Weight of the running answer, until the text begins: at each letter of the code the model already tells what the
         letters so far say. For codes of nine letters; 0 leaves it out.
+    symbol_init : {"none", "ordered"}
+        ``"ordered"`` puts the embeddings of the code's symbols on a smooth curve before training, see
+        `model_recipes.symbol_embedding.order_symbols`; for codecs with an alphabet.
+    simulated_share : float
+        Share of the steps, the first ones, that see made-up codes; for codecs with ``make_code``.
+    curriculum_share : float
+        Share of the steps, after those, over which harder rows are let in; see `model_recipes.reader_draws.Lessons`.
     text_from : float
         Share of the steps that are read before the answers' text is trained; those steps take a third of the time.
     text_weight : float
@@ -69,6 +79,9 @@ class ReaderRecipe(StrictModel):
     label_target: LabelTarget = "code"
     mixed_rows: float = Field(default=0.5, ge=0, le=1)
     running_weight: float = Field(default=1.0, ge=0)
+    symbol_init: Literal["none", "ordered"] = "none"
+    simulated_share: float = Field(default=0.0, ge=0, le=1)
+    curriculum_share: float = Field(default=0.0, ge=0, le=1)
     text_from: float = Field(default=0.8, ge=0, le=1)
     text_weight: float = Field(default=1.0, ge=0)
     train: LoopConfig
@@ -83,6 +96,12 @@ class ReaderRecipe(StrictModel):
     def text_start(self) -> int:
         """First step, 0-based, whose rows have an answer."""
         return round(self.text_from * self.train.steps)
+
+    @property
+    def lessons(self) -> Lessons:
+        """What comes before all rows take their turn."""
+        steps = self.train.steps
+        return Lessons(round(self.simulated_share * steps), round(self.curriculum_share * steps))
 
 
 def train_reader(
@@ -115,7 +134,8 @@ def train_reader(
     Raises
     ------
     RecipeError
-        If the codec cannot do what the recipe asks: state probabilities, mix, or be read letter by letter.
+        If the codec cannot do what the recipe asks: state probabilities, mix, make codes up, or be read letter by
+        letter; or has no alphabet to order.
     InputError
         If there is no training row, or the tokenizer splits or merges symbols of the corpus's codes.
     StageError
@@ -130,7 +150,9 @@ def train_reader(
         where = pick_device(device)
         model, tokenizer = load_model(base_dir, where)
         check_alphabet(codec, tokenizer)
-        drawer = RowDrawer(rows, codec, recipe.label_target, recipe.mixed_rows, recipe.seed)
+        if recipe.symbol_init == "ordered":
+            _order_alphabet(model, tokenizer, codec, recipe.seed)
+        drawer = RowDrawer(rows, codec, recipe.label_target, recipe.mixed_rows, recipe.seed, recipe.lessons)
         options: dict[str, Any] = {"tokenizer": tokenizer, "style": style, "codec": codec}
         maker = BatchMaker(**options, max_length=recipe.train.window, running=recipe.running_weight > 0)
         judge = Judge(
@@ -139,14 +161,24 @@ def train_reader(
         precision = pick_precision(recipe.precision, where)
         progress = _train(recipe, model, maker, drawer, judge, stage, precision)
         stage.facts |= _collect_facts(recipe, progress, rows, base_dir, precision)
+        stage.facts["trained_people"] = read_manifest(corpus_dir).facts.get("trained_people")
         stage.metrics += judge.measure({row["clip"] for row in rows}, recipe.seed)
         if judge.rows and recipe.patience is not None:
             stage.notes.append("the weights were chosen by their label loss on validation subjects")
+        write_kept_ids(stage.folder, read_kept_ids(base_dir))
         stage.facts["model"] = save_checked(model, tokenizer, stage.folder)
         write_bytes(stage.folder / CODEC_FILE, dump_codec(codec))
         write_text(stage.folder / PROMPT_FILE, style.config.model_dump_json(indent=2) + "\n")
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
+
+
+def _order_alphabet(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, codec: Codec, seed: int) -> None:
+    """Give the symbols of a codec ordered embeddings; each is one token, as `check_alphabet` has made sure."""
+    if not codec.alphabet:
+        raise RecipeError(f"symbol_init ordered: codec {codec.name} has no alphabet; accepted: none")
+    ids = [tokenizer.encode(symbol, add_special_tokens=False)[0] for symbol in codec.alphabet]
+    order_symbols(model, ids, seed)
 
 
 def _train(

@@ -6,19 +6,20 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
-from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerBase
 
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import Manifest
 from dataset_builder.recipe import StrictModel
-from dataset_builder.stage import find_finished, open_stage
+from dataset_builder.stage import Stage, find_finished, open_stage
 from model_recipes.checkpoint import load_model, read_base_facts, save_checked
 from model_recipes.device import pick_device, pick_precision
-from model_recipes.loop import LoopConfig, draw_windows, thin_curve, train_steps
+from model_recipes.loop import LoopConfig, draw_range, thin_curve, train_steps
 from model_recipes.perplexity import cut_windows, measure_perplexity
+from model_recipes.recover_losses import LossWeights, Teacher, check_vocabularies, recovery_loss
 from model_recipes.rows import load_rows, render_unlabelled
 from model_recipes.text import Text, TextConfig, load_text
+from model_recipes.vocabulary import read_kept_ids, write_kept_ids
 
 
 class RecoverRecipe(StrictModel):
@@ -31,8 +32,11 @@ class RecoverRecipe(StrictModel):
         Weights of the cross entropy with the text and of the divergence from the unpruned model's predictions.
         Measured on SmolLM2-135M at half the parameters: 0.3 and 0.7 kept a third more of a foreign domain than the
         text alone.
+    temperature, hidden_loss, l1, l2 : float
+        See `model_recipes.recover_losses.LossWeights`.
     rows_share : float
-        Share of each batch that shows training rows without their emotions; needs a corpus.
+        Share of the windows that show training rows without their emotions; above 0 needs a corpus, 1 shows nothing
+        else.
     held_out_fold : int or None
         Clips of this fold are not among those rows.
     precision : {"auto", "fp32", "bf16"}
@@ -45,6 +49,10 @@ class RecoverRecipe(StrictModel):
     train: LoopConfig
     text_loss: float = Field(default=0.3, ge=0)
     teacher_loss: float = Field(default=0.7, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    hidden_loss: float = Field(default=0.0, ge=0)
+    l1: float = Field(default=0.0, ge=0)
+    l2: float = Field(default=0.0, ge=0)
     rows_share: float = Field(default=0.0, ge=0, le=1)
     held_out_fold: int | None = Field(default=0, ge=0, le=2)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -58,6 +66,12 @@ class RecoverRecipe(StrictModel):
             raise ValueError("text_loss and teacher_loss are both 0; at least one must be above")
         return self
 
+    @property
+    def weights(self) -> LossWeights:
+        """Weights of the parts of the loss."""
+        parts = (self.text_loss, self.teacher_loss, self.temperature, self.hidden_loss, self.l1, self.l2)
+        return LossWeights(*parts)
+
 
 def recover_model(
     recipe: RecoverRecipe,
@@ -69,13 +83,15 @@ def recover_model(
 ) -> Manifest:
     """Train a pruned model on text, with the unpruned one as teacher (Hinton et al. 2015, arXiv:1503.02531).
 
-    An interrupted run goes on from its last checkpoint.
+    An interrupted run goes on from its last checkpoint. A recovered model can be recovered again, so public and
+    specific text may come in either order.
 
     Parameters
     ----------
     recipe : RecoverRecipe
     pruned_dir, teacher_dir : str or Path
-        Folders of the pruned model and of its base.
+        Folders of the pruned (or recovered) model and of the base that it was cut from. If the vocabulary was cut, the
+        pruned folder tells which of the teacher's tokens are left.
     out_dir : str or Path
     corpus_dir : str or Path, optional
         Needed where ``rows_share`` is above 0.
@@ -85,12 +101,12 @@ def recover_model(
     Returns
     -------
     Manifest
-        Facts: tokens seen, loss curve. Metric: perplexity after recovery.
+        Facts: tokens seen, loss curve. Metric: perplexity after recovery, per token of the teacher.
 
     Raises
     ------
     InputError
-        If teacher and pruned model have different vocabularies, or a corpus is needed and absent.
+        If the teacher's vocabulary is not what the pruned model's was cut from, or a corpus is needed and absent.
     """
     if recipe.rows_share > 0 and corpus_dir is None:
         raise InputError("recover: rows_share is above 0, which needs a corpus folder (--corpus)")
@@ -101,58 +117,49 @@ def recover_model(
     if finished := find_finished("recover", out_dir, recipe, **known):
         return finished
     with open_stage("recover", out_dir, recipe, **known, seed=recipe.seed) as stage:
-        where = pick_device(device)
-        model, tokenizer = load_model(pruned_dir, where)
-        teacher, _ = load_model(teacher_dir, where)
-        if teacher.config.vocab_size != model.config.vocab_size:
-            raise InputError(
-                f"{Path(teacher_dir).name}: has another vocabulary than the pruned model; give its own base"
-            )
-        pool = _Pool(recipe, text, tokenizer, rows_dir)
-        precision = pick_precision(recipe.precision, where)
-        losses = train_steps(
-            model,
-            pool.make_batch,
-            lambda batch: distillation_loss(model, teacher, batch, recipe.text_loss, recipe.teacher_loss),
-            recipe.train,
-            precision=precision,
-            checkpoints=stage.folder / "checkpoints",
-            title="recover",
-        )
-        stage.facts |= {
-            "base": read_base_facts(pruned_dir),
-            "precision": precision,
-            "tokens": recipe.train.steps * recipe.train.batch_size * recipe.train.window,
-            "loss": thin_curve(losses),
-        }
-        stage.facts["model"] = save_checked(model, tokenizer, stage.folder)
-        stage.metrics.append(measure_perplexity(model, tokenizer, text, recipe.perplexity_windows))
+        stage.facts["base"] = read_base_facts(pruned_dir)
+        _recover(stage, recipe, text, Path(pruned_dir), Path(teacher_dir), rows_dir, pick_device(device))
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
 
 
-def distillation_loss(
-    model: Qwen2ForCausalLM, teacher: Qwen2ForCausalLM, batch: Tensor, text_loss: float, teacher_loss: float
-) -> Tensor:
-    """Return ``text_loss * cross entropy + teacher_loss * KL(teacher || model)``, nats per token.
-
-    Parameters
-    ----------
-    model, teacher : Qwen2ForCausalLM
-    batch : Tensor of shape (n, length), int64
-    text_loss, teacher_loss : float
-        A part with weight 0 is not computed.
-    """
-    logits = model(batch, use_cache=False).logits[:, :-1].flatten(0, 1).float()
-    loss = logits.new_zeros(())
-    if text_loss > 0:
-        loss = loss + text_loss * cross_entropy(logits, batch[:, 1:].flatten())
-    if teacher_loss > 0:
-        with torch.no_grad():
-            wanted = teacher(batch, use_cache=False).logits[:, :-1].flatten(0, 1).float().log_softmax(dim=-1)
-        divergence = kl_div(log_softmax(logits, dim=-1), wanted, reduction="batchmean", log_target=True)
-        loss = loss + teacher_loss * divergence
-    return loss
+def _recover(
+    stage: Stage,
+    recipe: RecoverRecipe,
+    text: Text,
+    pruned_dir: Path,
+    teacher_dir: Path,
+    rows_dir: str | Path | None,
+    device: torch.device,
+) -> None:
+    model, tokenizer = load_model(pruned_dir, device)
+    unpruned, reference = load_model(teacher_dir, device)
+    kept = read_kept_ids(pruned_dir)
+    check_vocabularies(model, unpruned, kept, teacher_dir.name)
+    if recipe.hidden_loss > 0 and unpruned.config.hidden_size != model.config.hidden_size:
+        raise InputError("recover: hidden_loss is above 0, which needs a pruned model of its base's hidden width")
+    pool, loop = _Pool(recipe, text, tokenizer, rows_dir), recipe.train
+    needed = recipe.teacher_loss > 0 or recipe.hidden_loss > 0
+    teacher = Teacher(unpruned, kept, repeats=loop.steps * loop.batch_size > pool.n_windows) if needed else None
+    precision = pick_precision(recipe.precision, device)
+    losses = train_steps(
+        model,
+        pool.make_batch,
+        lambda batch: recovery_loss(model, teacher, batch, recipe.weights),
+        loop,
+        precision=precision,
+        checkpoints=stage.folder / "checkpoints",
+        title="recover",
+    )
+    tokens = loop.steps * loop.batch_size * loop.window
+    stage.facts |= {"precision": precision, "tokens": tokens, "loss": thin_curve(losses)}
+    if kept is not None:
+        write_kept_ids(stage.folder, kept)
+    stage.facts["model"] = save_checked(model, tokenizer, stage.folder)
+    measured = measure_perplexity(
+        model, tokenizer, text, recipe.perplexity_windows, reference=None if kept is None else reference
+    )
+    stage.metrics.append(measured)
 
 
 class _Pool:
@@ -162,7 +169,6 @@ class _Pool:
         self, recipe: RecoverRecipe, text: Text, tokenizer: PreTrainedTokenizerBase, corpus_dir: str | Path | None
     ) -> None:
         self.recipe, loop = recipe, recipe.train
-        self.n_rows = round(recipe.rows_share * loop.batch_size)
         self.general = cut_windows(tokenizer, text.fit, loop.window, name=text.name)
         self.chats = self.general[:0]
         if corpus_dir is not None:
@@ -170,12 +176,15 @@ class _Pool:
             chats = "".join(render_unlabelled(corpus_dir, rows, tokenizer, recipe.seed))
             self.chats = cut_windows(tokenizer, chats, loop.window, name="corpus rows")
 
+    @property
+    def n_windows(self) -> int:
+        """How many different windows there are."""
+        return len(self.general) + len(self.chats)
+
     def make_batch(self, step: int) -> Tensor:
-        """Return the token ids of one step, shape (batch_size, window), int64."""
-        seed, n_text = self.recipe.seed, self.recipe.train.batch_size - self.n_rows
-        return torch.cat(
-            [
-                draw_windows(self.general, n_text, step, seed, "recover general"),
-                draw_windows(self.chats, self.n_rows, step, seed, "recover rows"),
-            ]
-        )
+        """Return the token ids of one step, shape (batch_size, window), int64; rows get their share over the steps."""
+        size, seed = self.recipe.train.batch_size, self.recipe.seed
+        before, after = (int(self.recipe.rows_share * size * count + 1e-9) for count in (step, step + 1))
+        general = draw_range(self.general, step * size - before, size * (step + 1) - after, seed, "recover general")
+        chats = draw_range(self.chats, before, after, seed, "recover rows")
+        return torch.cat([general, chats])

@@ -44,7 +44,10 @@ class Experiment:
 
 
 #: What can be reproduced, by name.
-EXPERIMENTS: dict[str, Experiment] = {"faced-reader": Experiment("faced-reader", "faced-reader-unseen")}
+EXPERIMENTS: dict[str, Experiment] = {
+    "faced-reader": Experiment("faced-reader", "faced-reader-unseen"),
+    "faced-reader-segments": Experiment("faced-reader-segments", "faced-reader-segments-unseen"),
+}
 
 
 class ReproduceOptions(StrictModel):

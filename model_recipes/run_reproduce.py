@@ -11,7 +11,9 @@ def make_parser() -> argparse.ArgumentParser:
         description="From FACED features to a trained reader, its GGUF files and a report, for known and new clips. "
         "Nothing is downloaded. Run it again to resume. Research use only, not a medical device.",
     )
-    parser.add_argument("experiment", choices=["faced-reader"], help="what to reproduce")
+    parser.add_argument(
+        "experiment", choices=["faced-reader", "faced-reader-segments"], help="30-s trials, or 10-s segments"
+    )
     parser.add_argument("--faced", required=True, metavar="DIR", help="folder in FACED's release layout")
     parser.add_argument("--out", default="reproduction", metavar="DIR", help="folder to write (default: %(default)s)")
     parser.add_argument(

@@ -1,7 +1,9 @@
 """Cut a Qwen2 model: layers in plain code, channels and heads through torch-pruning's dependency graph."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +15,32 @@ from transformers.models.qwen2 import modeling_qwen2
 from dataset_builder.errors import StageError
 from model_recipes.bases.qwen2 import Shape, read_shape
 from model_recipes.checkpoint import count_parameters, is_tied
-from model_recipes.importance import Activity, score_ffn, score_heads, score_hidden
+from model_recipes.importance import Scores, measure_weights
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What `cut_widths` did.
+
+    Parameters
+    ----------
+    groups : int
+        Groups of coupled channels that torch-pruning cut.
+    kept_hidden : list of int
+        Channels of the residual stream that stayed, by their old numbers.
+    """
+
+    groups: int
+    kept_hidden: list[int]
+
+
+def share_weights(model: Qwen2ForCausalLM) -> Qwen2ForCausalLM:
+    """Return a second model on the very same weights, which costs no memory.
+
+    Cutting replaces weights and never writes into them, so one of the two can be pruned while the other stays whole.
+    """
+    shared: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
+    return copy.deepcopy(model, shared)
 
 
 def drop_layers(model: Qwen2ForCausalLM, kept: list[int]) -> None:
@@ -27,7 +54,7 @@ def drop_layers(model: Qwen2ForCausalLM, kept: list[int]) -> None:
     config.num_hidden_layers = config.max_window_layers = len(kept)
 
 
-def cut_widths(model: Qwen2ForCausalLM, target: Shape, activity: Activity | None) -> int:
+def cut_widths(model: Qwen2ForCausalLM, target: Shape, scores: Scores | None) -> Cuts:
     """Cut feed-forward channels, heads and hidden channels down to `target`, in place.
 
     Parameters
@@ -35,13 +62,12 @@ def cut_widths(model: Qwen2ForCausalLM, target: Shape, activity: Activity | None
     model : Qwen2ForCausalLM
         With as many layers as `target`.
     target : Shape
-    activity : Activity or None
-        Calibrated on this model; None scores by weights alone.
+    scores : Scores or None
+        Measured on this model; None scores by weights alone.
 
     Returns
     -------
-    int
-        How many groups torch-pruning cut.
+    Cuts
 
     Raises
     ------
@@ -49,7 +75,9 @@ def cut_widths(model: Qwen2ForCausalLM, target: Shape, activity: Activity | None
         If the result is not of the target shape.
     """
     base = read_shape(model)
-    groups = _choose_cuts(model, base, target, activity)
+    scores = measure_weights(model) if scores is None else scores
+    removed = lowest(scores.hidden, base.hidden - target.hidden)
+    groups = _choose_cuts(model, base, target, scores, removed)
     if groups:
         with _traceable(model):
             example = torch.zeros((1, 8), dtype=torch.long, device=model.device)
@@ -67,7 +95,8 @@ def cut_widths(model: Qwen2ForCausalLM, target: Shape, activity: Activity | None
                 group.prune()
     _fit_config(model, target)
     _check(model, target)
-    return len(groups)
+    gone = set(removed)
+    return Cuts(len(groups), [channel for channel in range(base.hidden) if channel not in gone])
 
 
 def lowest(scores: Tensor, count: int) -> list[int]:
@@ -106,20 +135,18 @@ def _list_norms(model: Qwen2ForCausalLM) -> list[tuple[torch.nn.Parameter, int]]
 
 
 def _choose_cuts(
-    model: Qwen2ForCausalLM, base: Shape, target: Shape, activity: Activity | None
+    model: Qwen2ForCausalLM, base: Shape, target: Shape, scores: Scores, hidden: list[int]
 ) -> list[tuple[torch.nn.Module, object, list[int]]]:
     cuts: list[tuple[torch.nn.Module, object, list[int]]] = []
     for index, layer in enumerate(model.model.layers):
         if target.ffn < base.ffn:
-            channels = lowest(score_ffn(model, index, activity), base.ffn - target.ffn)
+            channels = lowest(scores.ffn[index], base.ffn - target.ffn)
             cuts.append((layer.mlp.gate_proj, tp.prune_linear_out_channels, channels))
         if target.heads < base.heads:
-            scores = score_heads(model, index, activity)
-            channels = lowest_heads(scores, base.kv_heads, target.heads, base.head_dim)
+            channels = lowest_heads(scores.heads[index], base.kv_heads, target.heads, base.head_dim)
             cuts.append((layer.self_attn.q_proj, tp.prune_linear_out_channels, channels))
-    if target.hidden < base.hidden:
-        channels = lowest(score_hidden(model, activity), base.hidden - target.hidden)
-        cuts.append((model.get_input_embeddings(), tp.prune_embedding_out_channels, channels))
+    if hidden:
+        cuts.append((model.get_input_embeddings(), tp.prune_embedding_out_channels, hidden))
     return cuts
 
 
@@ -133,6 +160,7 @@ def _traceable(model: Qwen2ForCausalLM) -> Iterator[None]:
     """
     attention, use_cache = model.config._attn_implementation, model.config.use_cache
     wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    old = list(model.parameters())  # another model may hold them too, see `share_weights`
     rotary = modeling_qwen2.apply_rotary_pos_emb
     model.set_attn_implementation("eager")
     model.config.use_cache = False
@@ -145,6 +173,8 @@ def _traceable(model: Qwen2ForCausalLM) -> Iterator[None]:
         modeling_qwen2.apply_rotary_pos_emb = rotary
         model.config.use_cache = use_cache
         model.set_attn_implementation(attention)
+        for parameter, flag in zip(old, wanted.values(), strict=True):
+            parameter.requires_grad_(flag)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(wanted.get(name, True))  # the output layer has its own weight until tied again
 

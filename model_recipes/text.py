@@ -2,13 +2,14 @@
 
 import hashlib
 import pydoc_data.topics
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_serializer
 
-from dataset_builder.errors import InputError, RecipeError
+from dataset_builder.errors import CopilotError, InputError, RecipeError
 from dataset_builder.manifest import Artifact
 from dataset_builder.recipe import StrictModel
 
@@ -17,6 +18,9 @@ _FIT_SHARE = 0.8
 
 #: Less than this leaves nothing to measure.
 _MIN_CHARACTERS = 2000
+
+#: Texts of a mix take turns after about so many characters, so that every window of tokens or its neighbours has all.
+_TURN_CHARACTERS = 2000
 
 
 class HubText(StrictModel):
@@ -38,7 +42,7 @@ class HubText(StrictModel):
 
 
 class TextConfig(StrictModel):
-    """Which text is read. Give at most one of `path` and `hub`.
+    """Which text is read. Give at most one of `path`, `hub` and `mix`.
 
     Parameters
     ----------
@@ -48,11 +52,18 @@ class TextConfig(StrictModel):
         A ``.txt`` file, or a folder whose ``.txt`` files are read in the order of their names.
     hub : HubText, optional
         A data set on the Hub; needs the network unless it is cached.
+    mix : list of TextConfig
+        Several texts that take turns, so that calibration and recovery meet more than one domain. The mix ends where
+        the first of them has nothing new to give.
+    share : float
+        How much of a mix this text is, relative to the others.
     """
 
     source: Literal["python-docs"] = "python-docs"
     path: str | None = None
     hub: HubText | None = None
+    mix: list["TextConfig"] = []
+    share: float = Field(default=1.0, gt=0)
 
     @field_serializer("path")
     def _keep_name(self, path: str | None) -> str | None:
@@ -99,12 +110,15 @@ def load_text(config: TextConfig) -> Text:
     Raises
     ------
     RecipeError
-        If both `path` and `hub` are given.
+        If more than one of `path`, `hub` and `mix` is given.
     InputError
         If the text cannot be read or is too short to divide.
     """
-    if config.path is not None and config.hub is not None:
-        raise RecipeError("text: path and hub are both given; accepted: at most one of them")
+    given = [name for name in ("path", "hub", "mix") if getattr(config, name)]
+    if len(given) > 1:
+        raise RecipeError(f"text: {' and '.join(given)} are both given; accepted: at most one of them")
+    if config.mix:
+        return mix_texts([load_text(part) for part in config.mix], [part.share for part in config.mix])
     if config.path is not None:
         return divide_text(*_read_path(Path(config.path)))
     if config.hub is not None:
@@ -129,6 +143,43 @@ def divide_text(name: str, text: str) -> Text:
     return Text(name=name, fit=text[:cut], measure=text[cut:])
 
 
+def mix_texts(texts: list[Text], shares: list[float]) -> Text:
+    """Return one text in which several take turns, paragraph by paragraph, the fitted parts apart from the measured.
+
+    Parameters
+    ----------
+    texts : list of Text
+    shares : list of float
+        How many characters each gives, relative to the others. Nothing is repeated: the mix is as long as the text
+        that ends first allows.
+    """
+    fit, measure = (_take_turns([getattr(text, part) for text in texts], shares) for part in ("fit", "measure"))
+    return Text(name=" + ".join(text.name for text in texts), fit=fit, measure=measure)
+
+
+def _take_turns(texts: list[str], shares: list[float]) -> str:
+    """Join pieces of some texts so that after each piece all have given about their share."""
+    pieces = [list(_cut_pieces(text)) for text in texts]
+    given, taken = [0] * len(texts), [0] * len(texts)
+    parts: list[str] = []
+    while True:
+        turn = min(range(len(texts)), key=lambda i: given[i] / shares[i])
+        if taken[turn] == len(pieces[turn]):
+            return "".join(parts)
+        parts.append(pieces[turn][taken[turn]])
+        given[turn], taken[turn] = given[turn] + len(parts[-1]), taken[turn] + 1
+
+
+def _cut_pieces(text: str) -> Iterator[str]:
+    """Cut a text at ends of lines into pieces of `_TURN_CHARACTERS` or a little more."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + _TURN_CHARACTERS)
+        end = len(text) if end < 0 else end + 1
+        yield text[start:end]
+        start = end
+
+
 def _read_path(path: Path) -> tuple[str, str]:
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     if not files:
@@ -144,14 +195,22 @@ def _read_path(path: Path) -> tuple[str, str]:
 def _read_hub(config: HubText) -> tuple[str, str]:
     from datasets import load_dataset  # heavy, and only this source needs it
 
+    parts: list[str] = []
+    characters = 0
     try:
-        rows = load_dataset(config.id, config.config, split=config.split, streaming=True)
-        parts, characters = [], 0
-        for row in rows:
+        for row in load_dataset(config.id, config.config, split=config.split, streaming=True):
+            if config.column not in row:
+                columns = ", ".join(map(str, row))
+                raise InputError(f"text {config.id}: has no column {config.column!r}; accepted: {columns}")
             parts.append(str(row[config.column]))
             characters += len(parts[-1])
             if characters >= config.characters:
                 break
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"text {config.id}: cannot be read from the Hub ({type(error).__name__})") from None
+    except CopilotError:
+        raise
+    except Exception as error:  # of datasets, of the Hub's client or of its transport, each with kinds of its own
+        raise InputError(
+            f"text {config.id}: cannot be read from the Hub ({type(error).__name__}); check id, config, split and the "
+            "connection, or give a local file or folder as text.path"
+        ) from None
     return config.id, "\n".join(parts)

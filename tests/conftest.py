@@ -11,6 +11,7 @@ from typing import Any
 _HOME = tempfile.mkdtemp(prefix="eeg-copilot-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(
+    EEG_COPILOT_CACHE=os.path.join(_HOME, "engine"),
     HF_HOME=_HOME,
     HF_HUB_CACHE=os.path.join(_HOME, "hub"),
     HF_DATASETS_CACHE=os.path.join(_HOME, "datasets"),
@@ -26,6 +27,7 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 os.environ.pop("HF_ENDPOINT", None)
+os.environ.pop("EEG_COPILOT_THREADS", None)
 
 import pytest  # noqa: E402
 

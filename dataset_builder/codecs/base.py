@@ -31,10 +31,13 @@ class Target:
         Stimulus number.
     emotion : str or None
         One of `EMOTIONS`; a trial without one is not learned from.
+    start_s : float or None
+        Where a segment begins within its stimulus window; None for a whole window.
     """
 
     clip: int | None
     emotion: str | None
+    start_s: float | None = None
 
 
 class Codec(ABC):
@@ -118,9 +121,22 @@ class Codec(ABC):
             If the codec needs a fit that it has not had, or an order of presentation that is unknown.
         """
 
+    def cut(self, recording: Recording) -> Recording:
+        """Return a recording whose trials are as long as the codec reads them; the default takes them as they are.
+
+        Raises
+        ------
+        InputError
+            If trials cannot be cut so.
+        """
+        return recording
+
     def encode_recording(self, recording: Recording) -> list[Code]:
-        """Encode all trials of a recording; see `extract` and `encode` for what is raised."""
-        return self.encode(self.extract(recording))
+        """Encode all trials of a recording, cut as the codec needs it: one code per trial of `cut`.
+
+        See `cut`, `extract` and `encode` for what is raised.
+        """
+        return self.encode(self.extract(self.cut(recording)))
 
     @abstractmethod
     def decode(self, code: Code) -> np.ndarray:

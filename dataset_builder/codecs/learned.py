@@ -20,19 +20,24 @@ from dataset_builder.codecs.scaled import ScaledCodec
 from dataset_builder.codecs.views import TargetKind, make_views
 from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel
+from dataset_builder.segments import cut_segments, rank_segments
 from dataset_builder.splits import N_CLIP_FOLDS
 from dataset_builder.types import EMOTIONS, SCALP_CHANNELS, Code, Recording
 
-#: Log odds that the letters reach over, from p = .002 to p = .98. Beyond are half of FACED's values at the low end and
-#: the leading emotion of two trials in five at the high end, where a step more would tell nothing.
-_LOW, _HIGH = -6.0, 4.0
+#: Log odds that the letters reach over, from p = .0003 to p = .98. Beyond are half of FACED's values at the low end and
+#: the leading emotion of two trials in five at the high end, where a step more would tell nothing. With -6 at the low
+#: end eight letters of hardly possible emotions took .02 from the probability of a sure one.
+_RANGE = (-8.0, 4.0)
+
+#: The range of codecs that do not say theirs.
+_OLD_RANGE = (-6.0, 4.0)
 
 #: Where log odds are cut before they are quantised.
 _LIMIT = 20.0
 
-#: Penalty of each target, in units of the kernel's mean diagonal. Half and twice as much cost FACED's cross-fitted
-#: training rows (000-079) no more than a point of balanced accuracy.
-_ALPHA: dict[str, float] = {"clip": 0.7, "emotion": 5.0}
+#: Penalty of each kind of class, in units of the kernel's mean diagonal. Half and twice as much cost FACED's
+#: cross-fitted training rows (000-079) no more than a point of balanced accuracy.
+_ALPHA: dict[TargetKind, float] = {"clip": 0.7, "segment": 3.0, "emotion": 5.0}
 
 _LABEL = "EEG"
 
@@ -50,6 +55,9 @@ class EvidenceConfig(StrictModel):
         it does a little (17 % balanced accuracy over the three clip folds, chance is 11 %).
     seconds : int
         Length of every trial in seconds; others are refused.
+    segments : bool
+        Cut longer trials into segments of that length, each a row of its own that knows nothing of the others but what
+        `normalization` lets it know: with mode ``session`` their level and spread.
     folds : int
         Groups of training subjects for cross-fitting; with fewer subjects each is a group.
     levels : int
@@ -59,7 +67,8 @@ class EvidenceConfig(StrictModel):
     normalization : Normalization
         Which of a person's trials set the scale.
     alpha : float, optional
-        Ridge penalty in units of the kernel's mean diagonal; 0.7 for clips and 5 for emotions if not given.
+        Ridge penalty in units of the kernel's mean diagonal; 0.7 for clips, 3 for segments of clips and 5 for emotions
+        if not given.
     held_out_fold : int, optional
         Clips of this `dataset_builder.splits.clip_fold` are not learned from, though they may stand in train: for a
         model that is trained without that fold and tested on it. A protocol that keeps the clips out of train does
@@ -67,8 +76,9 @@ class EvidenceConfig(StrictModel):
     """
 
     name: Literal["evidence"] = "evidence"
-    target: TargetKind = "clip"
+    target: Literal["clip", "emotion"] = "clip"
     seconds: int = Field(default=30, ge=2, le=60)
+    segments: bool = False
     folds: int = Field(default=8, ge=2, le=20)
     levels: int = Field(default=26, ge=2, le=52)
     layout: Literal["lines", "bare"] = "lines"
@@ -90,8 +100,9 @@ class EvidenceCodec(ScaledCodec):
 
     ``Code.values`` is an int8 array of shape (9,), in the order of `EMOTIONS`. Fitted state, float32 unless said, with
     n columns and c classes (13,500 and 28 on FACED, 1 MB in all): ``mean``, ``within``, ``between``, ``offset`` (n,);
-    ``weight`` (n, c) float16 in units of ``gain`` (1,); ``bias`` (c,); ``sharpness`` (1,); ``owner`` (c,) int8, the
-    emotion of each class; ``template`` (9, 30, 5), nats.
+    ``weight`` (n, c) float16 in units of ``gain`` (1,); ``bias`` (c,); ``sharpness`` (1 + r,), for everybody and for
+    each of r sampling rates ``rates_hz`` (r,); ``range`` (2,), log odds; ``owner`` (c,) int8, the emotion of each
+    class; ``template`` (9, 30, 5), nats.
     """
 
     name: ClassVar[str] = "evidence"
@@ -114,8 +125,12 @@ class EvidenceCodec(ScaledCodec):
         """Half a step, in log odds."""
         return self._step / 2
 
+    def cut(self, recording: Recording) -> Recording:
+        """Return the segments of a recording's trials where the recipe asks for segments; see `cut_segments`."""
+        return cut_segments(recording, self.config.seconds) if self.config.segments else recording
+
     def extract(self, recording: Recording) -> Features:
-        """Keep log power per second, shape (n_trials, seconds, 30, 5), nats.
+        """Keep log power per second, shape (n_trials, seconds, 30, 5), nats, and the sampling rate of the device, Hz.
 
         Raises
         ------
@@ -126,7 +141,10 @@ class EvidenceCodec(ScaledCodec):
         check_seconds(self.name, recording, self.config.seconds)
         power = extract_power(recording, "de", self.config.seconds)
         check_channels(self.name, sum(name in recording.channels for name in SCALP_CHANNELS))
-        return {"power": power, "ranks": extract_ranks(recording)}
+        causal = self.config.normalization.mode == "causal"
+        ranks = rank_segments(recording) if causal else extract_ranks(recording)
+        rates = np.full(len(recording), recording.device_sfreq_hz or 0, dtype=np.float32)
+        return {"power": power, "ranks": ranks, "rates_hz": rates}
 
     def fit(self, people: Iterable[Features]) -> Self:
         """Refuse: without labels there is nothing to learn.
@@ -151,9 +169,10 @@ class EvidenceCodec(ScaledCodec):
             If fewer than three people with labelled trials are given, or fewer than two classes.
         """
         how = self.config
-        learn = EvidenceFit(people, targets, how.target, how.normalization, how.alpha or _ALPHA[how.target])
+        learn = EvidenceFit(people, targets, self._kind, how.normalization, how.alpha or _ALPHA[self._kind])
+        own = {"range": np.array(_RANGE, dtype=np.float32)}
         return crossfit(
-            lambda subjects, without: type(self)(how, learn(subjects, without)),
+            lambda subjects, without: type(self)(how, learn(subjects, without) | own),
             targets,
             folds=how.folds,
             over_clips=how.target == "emotion",
@@ -175,21 +194,28 @@ class EvidenceCodec(ScaledCodec):
         """Return what is quantised, shape (n_trials, 9), log odds between -20 and 20."""
         if not self.state:
             raise InputError(f"codec {self.name}: not fitted; build a corpus first or load a fitted codec")
-        state, views = self.state, make_views(features["power"], self.config.target)
+        state, views = self.state, make_views(features["power"], self._kind)
         z, _ = scale_to_person(views, features["ranks"], state, self.config.normalization)
         weight = state["weight"].astype(np.float32) * state["gain"]
         scores = np.nan_to_num(z[:, 0] - state["offset"]) @ weight + state["bias"]
-        probabilities = log_softmax(state["sharpness"] * scores.astype(np.float64))
+        probabilities = log_softmax(self._find_sharpness(features)[:, None] * scores.astype(np.float64))
         return sum_odds(probabilities, state["owner"], len(EMOTIONS), _LIMIT)
+
+    def _find_sharpness(self, features: Features) -> np.ndarray:
+        """Return the sharpness of each trial's device, or that of everybody, shape (n_trials,)."""
+        sharpness, known = self.state["sharpness"], self.state.get("rates_hz", np.empty(0))
+        rates = features.get("rates_hz", np.zeros(len(features["power"])))
+        places = np.array([next(iter(np.flatnonzero(known == rate) + 1), 0) for rate in rates], dtype=int)
+        return np.asarray(sharpness[places], dtype=np.float64)
 
     def make_code(self, odds: np.ndarray) -> Code:
         """Return the code of log odds, shape (9,): for augmentation between `decode` and `to_text`."""
-        levels = np.clip(np.floor((odds - _LOW) / self._step), 0, self.config.levels - 1)
+        levels = np.clip(np.floor((odds - self._range[0]) / self._step), 0, self.config.levels - 1)
         return Code(self.name, levels.astype(np.int8))
 
     def decode(self, code: Code) -> np.ndarray:
         """Return the middle of each step, shape (9,), float32, log odds."""
-        return np.asarray(_LOW + (code.values.astype(np.float32) + 0.5) * self._step, dtype=np.float32)
+        return np.asarray(self._range[0] + (code.values.astype(np.float32) + 0.5) * self._step, dtype=np.float32)
 
     def read_probabilities(self, code: Code) -> np.ndarray:
         """Return the probabilities of the nine emotions, float64; they sum to one."""
@@ -202,7 +228,7 @@ class EvidenceCodec(ScaledCodec):
         The code holds no power. What can be said from it is the mean pattern of each emotion's training trials, weighed
         with its probability; see `Codec.compare`.
         """
-        features = self.extract(recording)
+        features = self.extract(self.cut(recording))
         power = features["power"].mean(axis=1)
         for code, truth in zip(self.encode(features), power - power.mean(axis=0), strict=True):
             expected = np.tensordot(self.read_probabilities(code), self.state["template"], axes=1)
@@ -236,5 +262,17 @@ class EvidenceCodec(ScaledCodec):
         return describe_evidence(float(self.read_probabilities(code).max()), language)
 
     @property
+    def _kind(self) -> TargetKind:
+        return "segment" if self.config.segments and self.config.target == "clip" else self.config.target
+
+    @property
+    def _range(self) -> tuple[float, float]:
+        """Log odds at the outer edges of the first and the last letter."""
+        if not self.state:
+            return _RANGE
+        low, high = self.state.get("range", _OLD_RANGE)
+        return float(low), float(high)
+
+    @property
     def _step(self) -> float:
-        return (_HIGH - _LOW) / self.config.levels
+        return (self._range[1] - self._range[0]) / self.config.levels

@@ -1,5 +1,6 @@
-"""Ridge regression on class membership in its dual form, with scores of rows that were left out, and what odds mean."""
+"""Ridge regression on class membership with scores of rows that were left out, and what odds mean."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +32,9 @@ class Ridge:
 def fit_ridge(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, alpha: float) -> Ridge:
     """Regress class membership (0 or 1) on the columns.
 
-    There are far more columns than rows, so the linear system has the size of the rows (Saunders et al. 1998, ICML).
-    Scores of left-out groups follow from the one fit: with ``G = (K + a I)^-1`` the residual of group g is
-    ``G_gg^-1 (G y)_g``, the block form of the leave-one-out identity (Pahikkala et al. 2006, "Fast n-fold
+    The linear system has the size of the rows or of the columns, whichever are fewer; the result is the same (Saunders
+    et al. 1998, ICML). Scores of left-out groups follow from the one fit: with the hat matrix H the residual of group g
+    is ``(I - H_gg)^-1 (y - H y)_g``, the block form of the leave-one-out identity (Pahikkala et al. 2006, "Fast n-fold
     cross-validation for regularized least-squares"). The bias stays that of all rows.
 
     Parameters
@@ -49,35 +50,102 @@ def fit_ridge(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, alpha: f
     """
     classes = np.eye(labels.max() + 1, dtype=np.float32)[labels]
     bias = classes.mean(axis=0)
+    penalty = np.float32(max(alpha * np.vdot(rows, rows) / len(rows), 1e-6))
+    solve = _solve_by_columns if rows.shape[1] < len(rows) else _solve_by_rows
+    weight, residual = solve(rows, classes - bias, groups, penalty)
+    return Ridge(weight, bias, classes - residual)
+
+
+def score_left_out(
+    rows: np.ndarray, labels: np.ndarray, parts: Sequence[tuple[np.ndarray, np.ndarray]], alpha: float
+) -> np.ndarray:
+    """Return scores of rows from fits that are told which rows they may see.
+
+    Where people and films are to be left out at once, the rows that are scored are fewer than those that are left out,
+    and no identity saves the fits.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_columns), float32
+        Centred.
+    labels : ndarray of shape (n_rows,), int
+    parts : sequence of (ndarray, ndarray)
+        Positions that are learned from, and positions that are scored.
+    alpha : float
+        As for `fit_ridge`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_classes), float32
+        NaN for rows that no part scores.
+    """
+    classes = np.eye(labels.max() + 1, dtype=np.float32)[labels]
+    bias, kernel = classes.mean(axis=0), rows @ rows.T
+    penalty = np.float32(max(alpha * np.trace(kernel, dtype=np.float64) / len(rows), 1e-6))
+    scores = np.full_like(classes, np.nan)
+    for seen, asked in parts:
+        system = kernel[np.ix_(seen, seen)] + penalty * np.eye(len(seen), dtype=np.float32)
+        dual = cho_solve(cho_factor(system, lower=True, overwrite_a=True), classes[seen] - bias)
+        scores[asked] = kernel[np.ix_(asked, seen)] @ dual + bias
+    return scores
+
+
+def _solve_by_rows(
+    rows: np.ndarray, classes: np.ndarray, groups: np.ndarray, penalty: np.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights, and the residuals of left-out groups."""
     kernel = rows @ rows.T
-    kernel.flat[:: len(rows) + 1] += max(alpha * np.trace(kernel, dtype=np.float64) / len(rows), 1e-6)
+    kernel.flat[:: len(rows) + 1] += penalty
     inverse = cho_solve(cho_factor(kernel, lower=True, overwrite_a=True), np.eye(len(rows), dtype=np.float32))
-    dual = inverse @ (classes - bias)
-    held_out = np.empty_like(dual)
+    dual = inverse @ classes
+    residual = np.empty_like(dual)
     for group in np.unique(groups):
         own = np.flatnonzero(groups == group)
-        held_out[own] = classes[own] - np.linalg.solve(inverse[np.ix_(own, own)], dual[own])
-    return Ridge(rows.T @ dual, bias, held_out)
+        residual[own] = np.linalg.solve(inverse[np.ix_(own, own)], dual[own])
+    return rows.T @ dual, residual
 
 
-def fit_sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
+def _solve_by_columns(
+    rows: np.ndarray, classes: np.ndarray, groups: np.ndarray, penalty: np.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same with less work where there are more rows than columns."""
+    system = rows.T @ rows
+    system.flat[:: rows.shape[1] + 1] += penalty
+    factor = cho_factor(system, lower=True, overwrite_a=True)
+    weight = cho_solve(factor, rows.T @ classes)
+    residual = classes - rows @ weight
+    for group in np.unique(groups):
+        own = np.flatnonzero(groups == group)
+        kept = np.eye(len(own), dtype=np.float32) - rows[own] @ cho_solve(factor, rows[own].T)
+        residual[own] = np.linalg.solve(kept, residual[own])
+    return weight, residual
+
+
+def fit_sharpness(scores: np.ndarray, labels: np.ndarray, owners: np.ndarray | None = None) -> float:
     """Return the factor with which the softmax of scores is best calibrated: least negative log-likelihood.
 
     Scores of rows that the fit saw would make it far too large (Guo et al. 2017, ICML, "On calibration of modern neural
-    networks").
+    networks"). What is to be calibrated is the probability that is told: of an owner, where classes have owners. On
+    left-out FACED people the factor that suits 84 segments of clips leaves their emotions' odds too modest.
 
     Parameters
     ----------
     scores : ndarray of shape (n_rows, n_classes)
         Of rows that were left out of the fit.
     labels : ndarray of shape (n_rows,), int
+        Class of each row.
+    owners : ndarray of shape (n_classes,), int, optional
+        Whose each class is; every class is its own if not given.
     """
-    rows = np.arange(len(labels))
+    owners = np.arange(scores.shape[1]) if owners is None else owners
+    # Classes of other owners count in the sum over all classes only.
+    others = np.where(owners[labels][:, None] == owners, 0.0, -np.inf)
     scores = scores.astype(np.float64)
-    found = minimize_scalar(
-        lambda factor: -log_softmax(factor * scores)[rows, labels].mean(), bounds=_SHARPNESS, method="bounded"
-    )
-    return float(found.x)
+
+    def lose(factor: float) -> float:
+        return -float(np.logaddexp.reduce(log_softmax(factor * scores) + others, axis=1).mean())
+
+    return float(minimize_scalar(lose, bounds=_SHARPNESS, method="bounded").x)
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:

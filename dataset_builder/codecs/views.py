@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 from scipy.fft import dct
 
-#: What the classes of a supervised code are.
-TargetKind = Literal["clip", "emotion"]
+#: What the classes of a supervised code are: whole clips, segments of clips, emotions.
+TargetKind = Literal["clip", "segment", "emotion"]
 
 #: Nats added to a trial's spread over time before dividing by it, so that a flat channel is not blown up.
 _FLAT = 0.1
@@ -19,25 +19,28 @@ def make_views(power: np.ndarray, target: TargetKind) -> np.ndarray:
     """Lay out what the reader of a target sees.
 
     A film is recognised by its course: the level of every second, the same without the trial's mean, and that in units
-    of the trial's spread over time. A feeling has no course that several films share: the mean, the slope (first cosine
+    of the trial's spread over time. A segment of a film is short: the level of every second reads as well alone and
+    leaves a third of the columns. A feeling has no course that several films share: the mean, the slope (first cosine
     component) and the spread over time are all.
 
     Parameters
     ----------
     power : ndarray of shape (n_trials, n_seconds, 30, 5), nats
         NaN where a channel is missing.
-    target : {"clip", "emotion"}
+    target : {"clip", "segment", "emotion"}
 
     Returns
     -------
     ndarray of shape (n_trials, 1, n_columns), float32
-        3 x 150 x n_seconds columns for clips, 3 x 150 for emotions; the axis of length 1 is that of the windows which
-        `dataset_builder.codecs.normalize.scale_to_person` expects.
+        3 x 150 x n_seconds columns for clips, 150 x n_seconds for segments, 3 x 150 for emotions; the axis of length 1
+        is that of the windows which `dataset_builder.codecs.normalize.scale_to_person` expects.
     """
     course = power - power.mean(axis=1, keepdims=True)
     spread = power.std(axis=1, keepdims=True)
     if target == "clip":
         views = [power, course, course / (spread + _FLAT)]
+    elif target == "segment":
+        views = [power]
     else:
         views = [power.mean(axis=1), dct(power, axis=1, norm="ortho")[:, 1] / np.sqrt(power.shape[1]), spread[:, 0]]
     columns = np.concatenate([view.reshape(len(power), -1) for view in views], axis=1)

@@ -127,14 +127,18 @@ class Style(ABC):
         InputError
             If there is no such wording.
         """
+        system = self.render_system(codec, phrasing)
+        wording = load_wording(self.name, self.config.language)
+        user = wording.user[phrasing].render(code=codec.to_text(code), **self._describe_facts(facts))
+        return [{"role": "system", "content": system}, {"role": "user", "content": _clean(user)}]
+
+    def render_system(self, codec: Codec, phrasing: int = 0) -> str:
+        """Render the system turn, which is the same for everybody; see `render_prompt`."""
         if not 0 <= phrasing < self.n_phrasings:
             raise InputError(f"phrasing: found {phrasing}; accepted: 0 to {self.n_phrasings - 1}")
-        wording = load_wording(self.name, self.config.language)
-        terms = load_terms(self.config.language)
+        wording, terms = load_wording(self.name, self.config.language), load_terms(self.config.language)
         labels, legend = [terms.name_label(emotion) for emotion in EMOTIONS], codec.explain(self.config.language)
-        system = wording.system[phrasing].render(labels=labels, emotions=EMOTIONS, legend=legend)
-        user = wording.user[phrasing].render(code=codec.to_text(code), **self._describe_facts(facts))
-        return [{"role": "system", "content": _clean(system)}, {"role": "user", "content": _clean(user)}]
+        return _clean(wording.system[phrasing].render(labels=labels, emotions=EMOTIONS, legend=legend))
 
     @abstractmethod
     def render_answer(self, emotion: str, facts: PromptFacts, codec: Codec, code: Code) -> str:

@@ -10,7 +10,14 @@ from importlib import resources
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import (
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2Tokenizer,
+)
 
 from dataset_builder.errors import RecipeError
 
@@ -74,7 +81,11 @@ class Shape:
 
 def read_shape(model: PreTrainedModel) -> Shape:
     """Return the shape of a Qwen2 or Llama model from its config."""
-    config = model.config
+    return read_config_shape(model.config)
+
+
+def read_config_shape(config: PretrainedConfig) -> Shape:
+    """Return the shape that the config of a Qwen2 or Llama model tells."""
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return Shape(
         hidden=config.hidden_size,

@@ -86,6 +86,9 @@ class FakeEngine:
     def __exit__(self, *_: object) -> None:
         return None
 
+    def read_prefix(self, system: str) -> None:
+        self.begun_with = system
+
     def score_labels(self, messages: list[dict[str, str]], labels: Sequence[str], prefix: str) -> dict[str, float]:
         assert prefix == self.prefix
         self.prompts.append(messages)

@@ -22,7 +22,8 @@ from dataset_builder.recipe import validate
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
 from dataset_builder.splits import SPLITS
 from dataset_builder.types import EMOTIONS
-from tests.hub.hub_server import Blob, HubServer, Repo
+from tests.hub_server import Blob, HubServer
+from tests.hub_server.store import Repo
 
 ROOT = Path(__file__).parents[2]
 
@@ -206,9 +207,10 @@ def test_a_protocol_without_shared_clips_is_published(raw: Path, tmp_path: Path)
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["corpus"]]
+    extras = project["optional-dependencies"]
+    wanted = [Requirement(line) for line in [*project["dependencies"], *extras["corpus"], *extras["hub"]]]
     lowest = {need.name: spec.version for need in wanted for spec in need.specifier if spec.operator == ">="}
     lines = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    assert set(pins) == {"datasets", "numpy", "pandas", "pyarrow"}
+    assert set(pins) == {"datasets", "huggingface-hub", "numpy", "pandas", "pyarrow"}
     assert {name: Version(pin) for name, pin in pins.items()} == {name: Version(lowest[name]) for name in pins}

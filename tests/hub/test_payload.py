@@ -33,11 +33,11 @@ def test_dotfiles_are_not_taken_even_if_listed(tmp_path):
 
 
 def test_digests_are_those_of_git_and_the_hub(places):
-    from hub_server import Blob
+    from tests.hub_server import Blob
 
     for file in collect_payload("model", places["merged"], NAMES).files:
         data = file.content if isinstance(file.content, bytes) else file.content.read_bytes()
-        assert (file.bytes, file.sha256(), file.git_sha1()) == (len(data), Blob(data).sha256, Blob(data).oid)
+        assert (file.bytes, file.sha256, file.git_sha1) == (len(data), Blob(data).sha256, Blob(data).oid)
 
 
 @pytest.mark.parametrize("kind", ["dataset", "adapter", "gguf"])

@@ -7,7 +7,7 @@ from factories import make_corpus, make_tiny_model
 
 from model_recipes.gguf import GgufRecipe, export_gguf
 
-TYPES = ["F32", "F16", "BF16", "Q8_0", "Q5_K_M", "Q4_K_M"]
+TYPES = ["F32", "F16", "BF16", "Q8_0", "Q5_K_M", "Q4_K_M", "Q4_0"]
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,19 @@ def test_an_honest_reader_has_hardly_any_error_and_a_boaster_has():
     assert "15 bins of equal width" in found.method
 
 
+def test_what_exact_probabilities_would_show_stands_beside_the_error():
+    scores, truth, subjects = draw(n=600)
+    honest = measure(scores, truth, subjects)
+    expected = honest["calibration_error_expected"].value
+    assert 0.01 < expected < 0.06
+    assert abs(honest["calibration_error"].value - expected) < 0.03
+    boast = scores**4 / (scores**4).sum(axis=1, keepdims=True)
+    boaster = measure(boast, truth, subjects)
+    assert boaster["calibration_error"].value > 3 * boaster["calibration_error_expected"].value
+    assert boaster["calibration_error_adaptive"].value > 0.15
+    assert "15 bins of equal counts" in boaster["calibration_error_adaptive"].method
+
+
 def test_error_by_hand():
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
     bins = bin_trials(np.repeat(scores, 100, axis=0), np.repeat([0, 1, 0, 0], 100), ["a"] * 400)
@@ -54,6 +67,13 @@ def test_few_trials_get_bins_of_equal_counts():
     assert bins.counts[:, :, 0].sum(axis=0).tolist() == [20] * 5
     same = bin_trials(np.full((10, 9), 1 / 9), np.zeros(10, dtype=int), ["a"] * 10)
     assert calibration_error(same.counts.sum(axis=0)) == pytest.approx(1 - 1 / 9)
+
+
+def test_equal_probabilities_do_not_fill_the_sets():
+    scores, truth, subjects = draw(sharpness=1.0)
+    coarse = np.round(scores, 1) + 1e-3
+    found = measure(coarse / coarse.sum(axis=1, keepdims=True), truth, subjects)["conformal_coverage"]
+    assert found.value == pytest.approx(NOMINAL, abs=0.02)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 2.0, 4.0])
@@ -86,7 +106,8 @@ def test_too_few_trials_for_the_promise_take_every_label_in():
 
 def test_fewer_than_four_people_have_no_halves():
     scores, truth, _ = draw(n=100)
-    assert list(measure(scores, truth, ["a", "b"] * 50)) == ["calibration_error"]
+    found = measure(scores, truth, ["a", "b"] * 50)
+    assert all(name.startswith("calibration_error") for name in found)
 
 
 def test_course_of_abstaining_ends_at_the_accuracy():

@@ -18,6 +18,7 @@ from model_recipes.controls import (
     put_code,
     score_once,
 )
+from model_recipes.evaluate_trials import Trials, measure_whole_trials
 from model_recipes.evaluate_verdict import compare_controls, count_answers, judge
 from model_recipes.metrics import balanced_accuracy
 
@@ -132,6 +133,47 @@ def test_donors_are_others_of_the_group():
     donors = find_donors(groups, people)
     assert donors.tolist()[4:] == [-1, -1], "the same person is no other"
     assert all(people[d] != people[i] for i, d in enumerate(donors) if d >= 0)
+
+
+def cut_rows(rows):
+    """Return three rows per row, as those of segments: same labels and trial, other seconds."""
+    return [
+        row | {"row_id": f"{row['row_id']}-s{part}", "trial_id": row["row_id"], "start_s": 10.0 * part}
+        for row in rows
+        for part in range(3)
+    ]
+
+
+def test_segments_of_a_trial_do_not_stand_in_for_each_other(setting):
+    """Their label is the same, so a reader that knows the trial by heart would seem to need no EEG of it."""
+    rows = cut_rows(setting[0])
+    trials = np.arange(len(rows))
+    scores = np.eye(9)[[row["clip"] % 9 for row in rows]]
+    found = {c.name: c for c in list_plain_controls(rows, scores, None, trials)}
+    donors = find_donors([row["subject"] for row in rows], [row["trial_id"] for row in rows])
+    assert (donors >= 0).all()
+    assert all(rows[donor]["trial_id"] != row["trial_id"] for donor, row in zip(donors, rows, strict=True))
+    np.testing.assert_array_equal(found["EEG of another trial"].answers, scores[donors])
+    places = [f"{row['clip']} {row['start_s']:g}" for row in rows]
+    same = find_donors(places, [row["subject"] for row in rows])
+    np.testing.assert_array_equal(found[SAME_CLIP].answers, scores[same[same >= 0]])
+
+
+def test_segments_are_added_up_to_trials(setting):
+    rows = cut_rows(setting[0])
+    truth = np.array([EMOTIONS.index(row["emotion"]) for row in rows])
+    scores = np.full((len(rows), 9), 0.05)
+    scores[np.arange(len(rows)), truth] = 0.6
+    wrong = np.arange(len(rows)) % 3 == 0  # one segment of three is unsurely wrong
+    scores[wrong] = 0.08
+    scores[wrong, (truth[wrong] + 1) % 9] = 0.36
+    trials = Trials(rows, "test", {}, *setting[1:])
+    found = {m.name: m for m in measure_whole_trials(trials, scores, np.arange(len(rows)), 0, WHERE)}
+    assert found["accuracy"].value == 1
+    assert found["accuracy"].n == len(rows) // 3
+    assert found["accuracy"].reader == "someone over whole trials"
+    whole = Trials(setting[0], "test", {}, *setting[1:])
+    assert measure_whole_trials(whole, scores[::3], np.arange(len(setting[0])), 0, WHERE) == []
 
 
 def test_a_code_is_exchanged_and_nothing_else(setting):

@@ -1,8 +1,6 @@
 """llama.cpp against Transformers: the same text, tokens, scores and answers; and what the engine refuses."""
 
-import os
 import re
-import time
 import unicodedata
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from dataset_builder.errors import InputError
 from dataset_builder.prompts import DEFAULT_STYLE, LIBRARY
 from dataset_builder.types import EMOTIONS
 from model_recipes.checkpoint import HARD_STRINGS, load_model
-from model_recipes.engine import Engine, EngineError, count_threads
+from model_recipes.engine import Engine, EngineError, UnfinishedError
 
 PREFIX = DEFAULT_STYLE.answer_prefix
 CHATS = [
@@ -102,10 +100,27 @@ def test_greedy_text_equals_transformers(gguf_dir, hf, prompts, file_type):
 
 
 def test_every_schema_answer_can_be_read(engine):
-    for seed in range(20):
+    for seed in range(50):
         text = engine.generate(CHATS[0], DEFAULT_STYLE.answer_schema(), max_tokens=940, seed=seed, temperature=1.0)
         assert DEFAULT_STYLE.parse_answer(text).emotion in EMOTIONS
         assert re.match(r'^\{"emotion": "[a-z]+", "assessment": "', text), "spaces as json.dumps writes them"
+
+
+@pytest.mark.nightly
+def test_not_one_of_a_thousand_answers_is_invalid(engine, prompts):
+    unfinished = 0
+    for seed in range(1000):
+        emotion = [None, *EMOTIONS][seed % 10]
+        schema = DEFAULT_STYLE.answer_schema(emotion, age=12 if seed % 3 else None)
+        try:
+            text = engine.generate(prompts[seed % 6], schema, max_tokens=700, seed=seed, temperature=1.0)
+        except UnfinishedError:
+            unfinished += 1
+            continue
+        answer = DEFAULT_STYLE.parse_answer(text)
+        assert answer.emotion in ([emotion] if emotion else EMOTIONS)
+        assert 1 <= len(answer.assessment) <= 300
+    assert unfinished == 0
 
 
 @pytest.mark.parametrize("emotion", ["fear", "joy"])
@@ -136,15 +151,25 @@ def test_prefix_begins_the_answer(engine, prompts):
 
 def test_callback_sees_the_text_and_can_stop(engine, prompts):
     pieces = []
-    whole = engine.generate(prompts[0], OBJECT, max_tokens=30, on_token=pieces.append)
-    assert "".join(pieces) == whole
-    assert engine.generate(prompts[0], OBJECT, max_tokens=30, on_token=lambda piece: True) == pieces[0]
+    schema = DEFAULT_STYLE.answer_schema()
+    options = {"max_tokens": 700, "seed": 1, "temperature": 1.0}
+    whole = engine.generate(prompts[0], schema, on_token=pieces.append, **options)
+    assert "".join(pieces) == whole == engine.generate(prompts[0], schema, **options)
+    assert len(pieces) > 10
+    assert engine.generate(prompts[0], schema, on_token=lambda piece: True, **options) == pieces[0]
 
 
-def test_time_limit_stops(engine, prompts):
-    started = time.monotonic()
-    engine.generate(prompts[0], DEFAULT_STYLE.answer_schema(), max_tokens=700, temperature=1.0, time_limit_s=0.0)
-    assert time.monotonic() - started < 1
+@pytest.mark.parametrize(
+    ("options", "reason"), [({"max_tokens": 9}, "largest number"), ({"time_limit_s": 0.0}, "time")]
+)
+def test_an_answer_that_is_cut_is_no_answer(engine, prompts, options, reason):
+    with pytest.raises(UnfinishedError, match=f"^tiny-F32.gguf: the {reason}") as caught:
+        engine.generate(prompts[0], DEFAULT_STYLE.answer_schema(), **options)
+    assert '{"emotion": "'.startswith(caught.value.text[:10])
+    assert len(engine.generate(prompts[0], max_tokens=5)) > 0, "free text may be cut"
+    assert engine.generate(prompts[0], time_limit_s=0.0) == ""
+    with pytest.raises(UnfinishedError, match="before the scores"):
+        engine.score_labels([{"role": "user", "content": "something new"}], EMOTIONS, PREFIX, time_limit_s=0.0)
 
 
 def test_schema_that_cannot_be_held_is_told(engine, prompts):
@@ -189,19 +214,3 @@ def test_llama_cpp_stays_silent(gguf_dir, capfd):
     with Engine(gguf_dir / "tiny-Q8_0.gguf", n_threads=1) as engine:
         engine.generate(CHATS[0], max_tokens=3)
     assert capfd.readouterr() == ("", "")
-
-
-def test_files_that_are_no_model_are_refused(tmp_path):
-    for name, data in (("text.gguf", b"hello"), ("empty.gguf", b"")):
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(InputError, match=f"^{name}: not a GGUF file$"):
-            Engine(tmp_path / name)
-    (tmp_path / "cut.gguf").write_bytes(b"GGUF\3\0\0\0" + bytes(40))
-    with pytest.raises(EngineError, match=r"^cut\.gguf: llama\.cpp cannot load it"):
-        Engine(tmp_path / "cut.gguf")
-    with pytest.raises(InputError, match=r"absent\.gguf: cannot be read"):
-        Engine(tmp_path / "absent.gguf")
-
-
-def test_threads_leave_a_core_free():
-    assert 1 <= count_threads() <= max(1, (os.cpu_count() or 1) - 1)

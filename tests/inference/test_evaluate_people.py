@@ -1,8 +1,10 @@
 """Scoring the people of a folder with a model's own codec, and what may be called unseen of them."""
 
+import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from factories import make_tiny_model
 from peft import LoraConfig, get_peft_model
@@ -18,12 +20,14 @@ from dataset_builder.score_rows import choose_people, make_rows, read_people
 from dataset_builder.sources import SOURCES
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
 from dataset_builder.stage import open_stage
+from dataset_builder.types import EMOTIONS
 from model_recipes import run_evaluate
 from model_recipes.checkpoint import load_model
-from model_recipes.evaluate import EvaluateRecipe
+from model_recipes.evaluate import EvaluateRecipe, evaluate_models
 from model_recipes.evaluate_claims import Exposure, find_exposure, find_trained
 from model_recipes.evaluate_package import PROMPT_FILE, find_package
-from model_recipes.evaluate_people import choose_tested, divide_claims, evaluate_people
+from model_recipes.evaluate_people import evaluate_people
+from model_recipes.evaluate_protocols import choose_tested, divide_claims
 from model_recipes.evaluate_svm import FieldSvm, normalise_running, smooth_seconds
 from model_recipes.evaluate_text import measure_text
 from model_recipes.gguf import GgufRecipe, export_gguf
@@ -168,7 +172,12 @@ def test_a_person_is_known_by_the_recording_not_by_the_name(raw, other, corpus, 
     assert find_trained(theirs, exposure, source) == []
     renamed = [mine[0].model_copy(update={"subject": "sub555"})]
     assert find_trained(renamed, exposure, source) == ["sub555"], "the same bytes under another name"
-    form = [mine[0].model_copy(update={"files": []})]
+    moved = Exposure(frozenset(), people=exposure.people)
+    assert find_trained([*mine, *renamed, *theirs], moved, source) == ["sub000", "sub555"], "digests alone tell"
+    assert moved.can_tell(theirs[0], "faced")
+    assert not moved.can_tell(theirs[0], "recordings"), "another source may filter otherwise"
+    assert not moved.can_tell(theirs[0].model_copy(update={"digest_of": "signal_uv"}), "faced")
+    form = [mine[0].model_copy(update={"files": [], "trials": []})]
     assert find_trained(form, exposure, source) == ["sub000"], "another form of the same release"
     assert find_trained(form, exposure, ("recordings", True)) == []
 
@@ -191,7 +200,7 @@ def test_without_the_corpus_nothing_is_called_unseen(raw, reader_dir, corpus, tm
     manifest = evaluate_people(QUICK, alone, raw, tmp_path / "out", subjects="7")
     protocols = {m.protocol for m in manifest.metrics}
     assert protocols == {"subjects not known to be unseen"}
-    assert any("nobody is called unseen" in note for note in manifest.notes)
+    assert any("nobody of them is called unseen" in note for note in manifest.notes)
     claimed = evaluate_people(QUICK, alone, raw, tmp_path / "out", subjects="7", protocol="unseen-subjects")
     assert any("caller's claim" in note for note in claimed.notes)
     assert {m.protocol for m in claimed.metrics} == {"unseen subjects", "unseen subjects and clips"}
@@ -205,7 +214,7 @@ def test_only_new_clips_may_be_asked_for(raw, reader_dir, tmp_path):
     assert {(m.protocol, m.n) for m in manifest.metrics if m.name == "accuracy"} == {("unseen subjects and clips", 10)}
     row = {"subject": "sub007", "clip_fold": 0}
     with pytest.raises(InputError, match="no clip is known to be new to model and codec"):
-        divide_claims([row], Exposure(frozenset()), [], protocol)
+        divide_claims([row], Exposure(frozenset()), [], [], protocol)
 
 
 def test_a_gguf_file_brings_codec_and_prompts(raw, reader_dir, corpus, tmp_path):
@@ -218,6 +227,16 @@ def test_a_gguf_file_brings_codec_and_prompts(raw, reader_dir, corpus, tmp_path)
         one = ours.metric("accuracy", reader="language model", protocol=protocol)
         assert theirs.metric("accuracy", reader="language model F16", protocol=protocol).n == one.n
     assert {item.sha256 for item in theirs.inputs} >= {hash_file(out / "x-F16.gguf")}
+    foreign = tmp_path / "foreign.gguf"
+    foreign.write_bytes((out / "x-F16.gguf").read_bytes().replace(b"eeg_copilot.", b"xyz_copilot."))
+    with pytest.raises(InputError, match=r"foreign.gguf: has no eeg_copilot keys, .* add --corpus"):
+        find_package(foreign)
+    asked = evaluate_people(few, foreign, raw, tmp_path / "foreign", subjects="7", corpus_dir=corpus, n_threads=1)
+    assert asked.metric("accuracy", reader="language model GGUF", protocol="subjects not known to be unseen").n == 8
+    assert (
+        "foreign.gguf: training subjects unknown: cannot prove that these people were unseen, or any clip"
+        in asked.notes
+    )
     alone = tmp_path / "far" / "x.gguf"
     alone.parent.mkdir()
     shutil.copy(out / "x-F16.gguf", alone)
@@ -250,6 +269,94 @@ def test_a_folder_without_codec_says_what_is_missing(tmp_path):
     base = make_tiny_model(tmp_path / "plain")
     with pytest.raises(InputError, match=r"plain: has no codec.safetensors with prompt.json"):
         find_package(base)
+
+
+def test_a_moved_reader_knows_its_training_people_by_their_data(raw, other, reader_dir, corpus, tmp_path):
+    told = read_manifest(corpus).facts["trained_people"]
+    assert (told["form"], len(told["people"])) == ("de", 6)
+    assert "sub0" not in str(told), "nobody is named"
+    alone = tmp_path / "far" / "away" / "reader"
+    shutil.copytree(reader_dir, alone)
+    manifest = json.loads((alone / "manifest.json").read_text(encoding="utf-8"))
+    manifest["facts"]["trained_people"] = told
+    (alone / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    found = evaluate_people(QUICK, alone, raw, tmp_path / "out", subjects="0,1,7")
+    assert any("2 of 3 people were trained on: sub000, sub001" in note for note in found.notes)
+    assert {m.protocol for m in found.metrics} == {
+        "subjects seen in training",
+        "unseen subjects",
+        "unseen subjects and clips",
+    }
+    renumbered = tmp_path / "renumbered"
+    shutil.copytree(raw, renumbered)
+    place = renumbered / "EEG_Features" / "DE"
+    (place / "sub000.pkl.pkl").rename(place / "swap")
+    (place / "sub009.pkl.pkl").rename(place / "sub000.pkl.pkl")
+    (place / "swap").rename(place / "sub009.pkl.pkl")
+    found = evaluate_people(QUICK, alone, renumbered, tmp_path / "out", subjects="9")
+    assert any("1 of 1 people were trained on: sub009" in note for note in found.notes)
+    with pytest.raises(InputError, match="--protocol unseen-subjects: sub009 were in training"):
+        evaluate_people(QUICK, alone, renumbered, tmp_path / "no", subjects="9", protocol="unseen-subjects")
+
+
+def make_plain(reader_dir, folder):
+    """Copy a model as anybody would publish it: without manifest, codec and prompts."""
+    folder.mkdir(parents=True)
+    ours = ("manifest.json", CODEC_FILE, PROMPT_FILE)
+    for path in reader_dir.iterdir():
+        if path.name not in ours:
+            shutil.copy(path, folder)
+    return folder
+
+
+def test_a_plain_transformers_folder_borrows_codec_and_prompts(raw, reader_dir, corpus, tmp_path):
+    plain = make_plain(reader_dir, tmp_path / "plain")
+    few = QUICK.model_copy(update={"max_rows": 6})
+    with pytest.raises(InputError, match=r"plain: has no codec.safetensors with prompt.json, .* add --corpus"):
+        evaluate_people(few, plain, raw, tmp_path / "no", subjects="7")
+    evaluate_people(few, reader_dir, raw, tmp_path / "ours", subjects="7")
+    theirs = evaluate_people(few, plain, raw, tmp_path / "theirs", subjects="7", corpus_dir=corpus)
+    assert {m.protocol for m in theirs.metrics} == {"subjects not known to be unseen"}
+    note = "plain: training subjects unknown: cannot prove that these people were unseen, or any clip"
+    assert note in theirs.notes
+    assert "plain/model.safetensors" in {item.name for item in theirs.inputs}
+    read = [pq.read_table(tmp_path / name / "predictions-language-model.parquet") for name in ("ours", "theirs")]
+    np.testing.assert_allclose(*([table[e].to_numpy() for e in EMOTIONS] for table in read), atol=1e-6)
+    beside = evaluate_models(EvaluateRecipe(held_out_fold=None, max_rows=6), corpus, [plain], tmp_path / "beside")
+    assert note in beside.notes
+    assert beside.metric("accuracy", reader="language model").n == 6
+
+
+def test_a_plain_adapter_finds_its_base_in_its_own_config(raw, reader_dir, corpus, tmp_path):
+    plain = make_plain(reader_dir, tmp_path / "plain")
+    model, _ = load_model(reader_dir)
+    model.config._name_or_path = str(plain)
+    lora = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    lora.peft_config["default"].base_model_name_or_path = str(plain)
+    lora.save_pretrained(tmp_path / "adapter")
+    package = find_package(tmp_path / "adapter", corpus_dir=corpus)
+    assert package.base == plain
+    rows = load_split(corpus, "test").to_list()[:2]
+    with package.open_reader() as adapted, find_package(plain, corpus_dir=corpus).open_reader() as bare:
+        assert np.abs(adapted.score(rows) - bare.score(rows)).max() > 1e-6
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = "somebody/model"
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match="adapter: is an adapter, and the model under it is not where it was"):
+        find_package(tmp_path / "adapter", corpus_dir=corpus)
+    assert find_package(tmp_path / "adapter", plain, corpus).base == plain
+
+
+def test_a_folder_that_is_no_model_is_refused_in_one_line(corpus, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: no manifest.json, config.json or adapter_config.json; accepted"):
+        find_package(tmp_path / "empty", corpus_dir=corpus)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{}", encoding="utf-8")
+    package = find_package(broken, corpus_dir=corpus)
+    with pytest.raises(InputError, match="broken: cannot be read as a causal language model"), package.open_reader():
+        pass
 
 
 def test_noise_keeps_mean_and_covariance_and_forgets_the_trial():
@@ -290,6 +397,8 @@ def test_the_fields_svm_learns_what_is_planted_and_not_from_whom_it_scores(raw):
     scores = svm.score(rows)
     np.testing.assert_allclose(scores.sum(axis=1), 1)
     assert svm.n_people == 6
+    parts = [svm.score([rows[0] | {"start_s": 10.0 * part, "duration_s": 10.0}])[0] for part in range(3)]
+    np.testing.assert_allclose(np.mean(parts, axis=0), scores[0])
     assert set(svm.score([{"subject": "sub123", "clip": 1}])[0]) == {1 / 9}
 
 

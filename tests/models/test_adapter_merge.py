@@ -10,15 +10,19 @@ from dataset_builder.corpus import load_split
 from dataset_builder.errors import InputError, RecipeError, StageError
 from dataset_builder.manifest import hash_file
 from dataset_builder.prompts import LANGUAGES, STYLES, PromptConfig, get_style
+from dataset_builder.recipe import load_recipe
 from dataset_builder.types import EMOTIONS
 from model_recipes import adapter as adapter_module
+from model_recipes import adapter_lessons as lessons_module
 from model_recipes import merge as merge_module
 from model_recipes import rows as rows_module
 from model_recipes.adapter import AdapterRecipe, tokenize_rows, train_adapter
+from model_recipes.adapter_lessons import Course
 from model_recipes.answer_trainer import AnswerTrainer, find_label_tokens, find_quote_tokens
 from model_recipes.checkpoint import compare_logits, load_model
 from model_recipes.merge import MergeRecipe, merge_adapter
 from model_recipes.rows import load_rows, render_unlabelled
+from model_recipes.run_adapter import RECIPES
 
 
 def make_recipe(**changes):
@@ -183,3 +187,66 @@ def test_corpus_without_validation_subjects_is_enough(base_dir, corpus_dir, tmp_
     monkeypatch.setattr(adapter_module, "load_split", lambda *_: empty)
     manifest = train_adapter(make_recipe(steps=1), base_dir, corpus_dir, tmp_path / "adapter")
     assert "label_loss" not in manifest.facts
+
+
+PAPER = [{"device_sfreq_hz": 250, "epochs": 1}, {"epochs": 2}]
+
+
+def test_schedule_trains_each_lesson_on_its_own_rows(base_dir, corpus_dir, tmp_path, monkeypatch):
+    rows = load_rows(corpus_dir, "train", 0)
+    monkeypatch.setattr(lessons_module, "_ANSWER_TOKENS", 6)
+    recipe = make_recipe(steps=None, schedule=PAPER, batch_size=16)
+    facts = train_adapter(recipe, base_dir, corpus_dir, tmp_path / "adapter").facts
+    first, second = facts["schedule"]
+    assert [first["rows"], second["rows"]] == [rows["device_sfreq_hz"].count(250.0), len(rows)]
+    assert first["steps"] == -(-first["rows"] // 16)
+    assert second["steps"] == -(-2 * len(rows) // 16)
+    assert facts["loss"][-1][0] == first["steps"] + second["steps"]
+    assert facts["label_loss"]["after"] == second["label_loss"] < facts["label_loss"]["before"]
+    assert len({answer["emotion"] for answer in second["answers"]}) == len(second["answers"]) == 4
+    assert all(answer["answer"] for answer in second["answers"])
+
+
+def test_interrupted_schedule_goes_on_after_the_finished_lesson(base_dir, corpus_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons_module, "_ANSWER_TOKENS", 6)
+    brief = [{"device_sfreq_hz": 250, "epochs": 1}] * 2
+    recipe = make_recipe(steps=None, schedule=brief, batch_size=32, lora={"r": 4, "dropout": 0.1})
+    train_adapter(recipe, base_dir, corpus_dir, tmp_path / "whole")
+    train, seen = Course._train, []
+
+    def break_off(course, trained, steps, folder, seed):
+        seen.append(folder.name)
+        if folder.name == "lesson-2" and len(seen) == 2:
+            raise KeyboardInterrupt
+        return train(course, trained, steps, folder, seed)
+
+    monkeypatch.setattr(Course, "_train", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        train_adapter(recipe, base_dir, corpus_dir, tmp_path / "adapter")
+    train_adapter(recipe, base_dir, corpus_dir, tmp_path / "adapter")
+    assert seen == ["lesson-1", "lesson-2", "lesson-2"]
+    name = "adapter_model.safetensors"
+    assert hash_file(tmp_path / "adapter" / name) == hash_file(tmp_path / "whole" / name)
+
+
+def test_lesson_without_rows_names_the_rates_there_are(base_dir, corpus_dir, tmp_path):
+    recipe = make_recipe(steps=None, schedule=[{"device_sfreq_hz": 1000}])
+    with pytest.raises(
+        InputError, match=r"schedule, step 1: no training row of a device at 1000 Hz; the corpus has 250"
+    ):
+        train_adapter(recipe, base_dir, corpus_dir, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("change", [{"steps": None}, {"schedule": PAPER}])
+def test_either_steps_or_a_schedule(change):
+    with pytest.raises(ValueError, match="expected either steps or schedule"):
+        make_recipe(**change)
+
+
+@pytest.mark.parametrize("base", ["tiny", "smollm2", "qwen2-0.5b"])
+def test_paper_recipe_is_the_published_schedule(base):
+    recipe = load_recipe(RECIPES / base / "adapter-paper.yaml", AdapterRecipe)
+    assert [(lesson.device_sfreq_hz, lesson.epochs) for lesson in recipe.schedule] == [(250, 3)] * 4 + [(1000, 3)]
+    assert recipe.learning_rate == 1e-5
+    assert recipe.warmup_steps > 0
+    assert recipe.trainer["weight_decay"] > 0

@@ -53,6 +53,17 @@ def run(tmp_path_factory):
     return root / "run", options, reproduce(options)
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_command_takes_every_experiment(experiment):
+    assert make_parser().parse_args([experiment, "--faced", "FACED"]).experiment == experiment
+    recipes = load_recipes(make_options(experiment=experiment))
+    codecs = (recipes.corpus.codec, recipes.unseen.codec)
+    assert {(codec.seconds, codec.segments) for codec in codecs} == {
+        (10, True) if experiment.endswith("segments") else (30, False)
+    }
+    assert [codec.target for codec in codecs] == ["clip", "emotion"]
+
+
 def test_every_stage_and_the_report_are_there(run):
     root, _, told = run
     manifests = {name: read_manifest(root / name) for name in FOLDERS}

@@ -1,0 +1,205 @@
+"""How fast and how large is a pruned, quantised model beside the unpruned one, on one thread, and what is possible?
+
+``python benchmarks/bench_engine.py --shape qwen2-0.5b`` makes four files of random weights (2 GB in a temporary folder,
+or ``--models DIR`` to keep them) and measures each in a process of its own: tokens per second of prompt and of answer,
+time to the first token without and with the prefix cache, memory, and the time from an EEG file to a finished record.
+Beside them stands how fast the machine reads memory: no answer can be faster than its weights can be read. Times are
+the processor's, which is the clock's on a quiet machine: what else runs there does not count.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from edfio import Edf, EdfSignal
+from engine_models import SHAPES, make_models
+from harness import write_result
+
+from dataset_builder.codecs import BandPowerConfig, make_codec
+from dataset_builder.prompts import DEFAULT_STYLE
+from dataset_builder.types import SCALP_CHANNELS, Recording
+from model_recipes.engine import Engine
+from model_recipes.gguf_file import read_copilot_gguf
+from model_recipes.prefix_cache import CACHE_VARIABLE, PrefixCache
+
+#: Tokens of the speed measurement; the shortest of the repeats counts.
+_PROMPT, _ANSWER, _REPEATS = 256, 48, 4
+
+#: Larger than any cache of a processor.
+_READ_BYTES = 512 * 2**20
+
+_SFREQ_HZ = 250
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    if args.measure:
+        print(json.dumps(measure_model(Path(args.measure), Path(args.eeg), Path(args.models))))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(args.models or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        eeg = write_eeg(folder / "noise.edf", args.seconds)
+        rows = []
+        for model in make_models(args.shape, fit_codec(), folder):
+            bandwidth = measure_bandwidth()
+            found = _measure_apart(model.path, eeg, folder)
+            # A tied embedding is read whole for the output, so every byte of the weights is read for each token.
+            share = found["generation_per_s"] * found["weight_bytes"] / bandwidth
+            facts = {"name": model.name, "parameters": model.parameters, "bytes": model.bytes}
+            rows.append(facts | found | {"read_bytes_per_s": bandwidth, "share_of_bandwidth": share})
+            print(_describe(rows[-1]))
+    _report(rows, args.shape, args.seconds)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=list(SHAPES), default="tiny", help="default: %(default)s, a few seconds")
+    parser.add_argument("--models", help="keep the files here for the next run")
+    parser.add_argument("--seconds", type=int, default=60, help="length of the EEG (default: %(default)s)")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--eeg", help=argparse.SUPPRESS)
+    return parser
+
+
+def measure_bandwidth() -> float:
+    """Return how many bytes a second one thread reads: the best of several sums over a large array."""
+    data = np.ones(_READ_BYTES // 8, np.int64)
+    times = []
+    for _ in range(8):
+        clock = time.process_time()
+        assert int(np.bitwise_or.reduce(data)) == 1
+        times.append(time.process_time() - clock)
+    return data.nbytes / min(times)
+
+
+def measure_model(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
+    """Measure one file in this process."""
+    codec = read_copilot_gguf(path).codec
+    system = DEFAULT_STYLE.render_system(codec)
+    chat = [
+        {"role": "system", "content": system},
+        {"role": "user", "content": "EEG:\ndelta 012345678\ntheta 876543210"},
+    ]
+    cache = PrefixCache(folder / "cache" / "prefixes")
+    found: dict[str, float] = {"weight_bytes": float(_count_weight_bytes(path))}
+    with Engine(path, n_threads=1, cache=cache) as engine:
+        found["rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+        found["first_token_cold_s"] = _time(lambda: engine.generate(chat, max_tokens=1))
+        long = [{"role": "user", "content": "0123456789" * (_PROMPT // 10)}]
+        speeds = []
+        for i in range(_REPEATS):
+            long[0]["content"] = f"{i}{long[0]['content']}"  # nothing of the prompt before is of use
+            reading = _time(lambda: engine.generate(long, max_tokens=1))
+            n_read = engine.timings["prompt_n"]
+            writing = _time(lambda i=i: engine.generate(long, max_tokens=_ANSWER, temperature=1.0, seed=i))
+            speeds.append((n_read / reading, engine.timings["predicted_n"] / writing))
+        found["prompt_per_s"], found["generation_per_s"] = (max(values) for values in zip(*speeds, strict=True))
+        engine.read_prefix(system)
+    with Engine(path, n_threads=1, cache=cache) as engine:
+        restored = _time(lambda: engine.read_prefix(system))
+        found["first_token_warm_s"] = restored + _time(lambda: engine.generate(chat, max_tokens=1))
+    records = [_draft(path, eeg, folder) for _ in range(3)]  # the first fills the cache
+    found["record_s"], found["record_clock_s"] = (min(times) for times in zip(*records, strict=True))
+    return found
+
+
+def _draft(path: Path, eeg: Path, folder: Path) -> tuple[float, float]:
+    """Draft a record by the command, imports included, on one core; return processor's and clock's seconds."""
+    command = [
+        "record",
+        str(eeg),
+        "--model",
+        str(path),
+        "--out",
+        str(folder / "record"),
+        "--threads",
+        "1",
+        "--synthetic",
+    ]
+    environment = os.environ | {CACHE_VARIABLE: str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    pin = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if hasattr(os, "sched_getaffinity") else []
+    run = [*pin, sys.executable, "-m", "copilot.cli", *command]
+    before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(run, check=True, capture_output=True, env=environment)
+    after, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - clock
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, clock
+
+
+def _count_weight_bytes(path: Path) -> int:
+    """Return the bytes of all tensors."""
+    from gguf import GGUFReader
+
+    return sum(int(tensor.n_bytes) for tensor in GGUFReader(path).tensors)
+
+
+def _measure_apart(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
+    command = [sys.executable, __file__, "--measure", str(path), "--eeg", str(eeg), "--models", str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def write_eeg(path: Path, seconds: int) -> Path:
+    """Write noise as an EDF file."""
+    signal_uv = make_noise(seconds * _SFREQ_HZ, seed=1)
+    rows = zip(SCALP_CHANNELS, signal_uv.astype(float), strict=True)
+    facts = {"physical_dimension": "uV", "physical_range": (-400, 400)}
+    Edf([EdfSignal(row, _SFREQ_HZ, label=f"EEG {name}", **facts) for name, row in rows]).write(path)
+    return path
+
+
+def make_noise(n_times: int, seed: int) -> np.ndarray:
+    """Return pink noise within bounds, shape (n_channels, n_times), µV."""
+    spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=(len(SCALP_CHANNELS), n_times)))
+    frequency_hz = np.fft.rfftfreq(n_times, 1 / _SFREQ_HZ)
+    spectrum *= np.where((frequency_hz > 0.5) & (frequency_hz < 47), 1 / np.maximum(frequency_hz, 0.5) ** 0.8, 0)
+    signal = np.fft.irfft(spectrum, n_times)
+    return np.clip(9 * signal / signal.std(), -400, 400)
+
+
+def fit_codec():  # type: ignore[no-untyped-def]
+    """Return the band-power codec, fitted on noise."""
+    codec = make_codec(BandPowerConfig())
+    people = []
+    for seed in (101, 102):
+        signal = np.stack([make_noise(30 * _SFREQ_HZ, seed + part) for part in (0, 10)]).astype(np.float32)
+        facts = {"clips": (None, None), "emotions": (None, None), "age": 24, "sex": "F"}
+        people.append(Recording("noise", SCALP_CHANNELS, signal_uv=signal, sfreq_hz=float(_SFREQ_HZ), **facts))
+    return codec.fit(map(codec.extract, people))
+
+
+def _time(function) -> float:  # type: ignore[no-untyped-def]
+    clock = time.process_time()
+    function()
+    return time.process_time() - clock
+
+
+def _describe(row: dict[str, float]) -> str:
+    return (
+        f"{row['name']:<16} {row['bytes'] / 1e6:6.0f} MB {row['rss_bytes'] / 1e6:6.0f} MB RSS  prompt "
+        f"{row['prompt_per_s']:6.0f}/s  answer {row['generation_per_s']:6.1f}/s ({row['share_of_bandwidth']:.0%} of "
+        f"{row['read_bytes_per_s'] / 1e9:.1f} GB/s)  first token {row['first_token_cold_s']:.2f} s, prefix kept "
+        f"{row['first_token_warm_s']:.2f} s  record {row['record_s']:.2f} s"
+    )
+
+
+def _report(rows: list[dict[str, float]], shape: str, seconds: int) -> None:
+    first, last = rows[0], rows[-1]
+    smaller = first["bytes"] / last["bytes"]
+    faster = last["generation_per_s"] / first["generation_per_s"]
+    question = "pruned Q4_K_M beside the unpruned F16 on one thread"
+    print(f"engine: {smaller:.1f}x fewer bytes, {faster:.1f}x the tokens per second  {question} ({shape})")
+    name = "engine" if shape == "qwen2-0.5b" else f"engine-{shape}"
+    facts = {"eeg_s": seconds, "fewer_bytes": smaller, "faster": faster, "files": rows}
+    write_result(name, question=question, shape=shape, **facts)
+
+
+if __name__ == "__main__":
+    main()

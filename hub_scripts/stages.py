@@ -1,0 +1,122 @@
+"""The stages of a run that are published, under which names, and how each names the one before."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cards.render import CardNames
+from dataset_builder.errors import InputError
+from dataset_builder.manifest import MANIFEST, hash_file, read_manifest
+
+
+@dataclass(frozen=True)
+class Place:
+    """How a stage is published.
+
+    Parameters
+    ----------
+    kind : str
+        What is pushed.
+    stages : tuple of str
+        Stages that it may come from, the preferred one first.
+    suffix : str
+        What its repository's name has after the common one.
+    base : str
+        Suffix of the repository that it was made from; ``"?"`` if that is not ours.
+    """
+
+    kind: str
+    stages: tuple[str, ...]
+    suffix: str
+    base: str = "?"
+
+
+#: In the order of the push: what a card refers to is there before it.
+PLACES = (
+    Place("dataset", ("corpus",), ""),
+    Place("model", ("recover", "prune"), "-pruned"),
+    Place("adapter", ("adapter",), "-adapter", base="-pruned"),
+    Place("model", ("merge",), "-merged", base="-pruned"),
+    Place("gguf", ("gguf",), "-GGUF", base="-merged"),
+    Place("space", ("space",), "-demo"),
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One push of many."""
+
+    kind: str
+    folder: Path
+    names: CardNames
+    evaluations: tuple[Path, ...] = ()
+
+
+def list_items(root: str | Path, namespace: str, name: str, licence: str | None = None) -> list[Item]:
+    """Find what a run's folder holds and say where each goes.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with one folder per stage, as ``eeg-copilot demo`` writes it.
+    namespace : str
+        User or organisation on the Hub.
+    name : str
+        The data set's name; the other repositories have it with an ending, for example ``-GGUF``.
+    licence : str, optional
+        Licence of the base model, where its manifest does not tell it.
+
+    Returns
+    -------
+    list of Item
+        In the order of the push.
+
+    Raises
+    ------
+    InputError
+        If nothing there is published, or two folders hold the same stage.
+    """
+    root = Path(root)
+    found = _find_stages(root)
+    chosen = [(place, found[stage]) for place in PLACES for stage in _first(place.stages, found)]
+    if not chosen:
+        raise InputError(f"{root.name}: no finished stage that is published; point to the folder of a whole run")
+    present = {place.suffix for place, _ in chosen}
+    dataset = f"{namespace}/{name}" if "" in present else None
+    items = []
+    for place, folder in chosen:
+        base = f"{namespace}/{name}{place.base}" if place.base in present else None
+        own = licence if place.kind not in ("dataset", "space") else None
+        names = CardNames(f"{namespace}/{name}{place.suffix}", base, dataset if place.suffix else None, own)
+        items.append(Item(place.kind, folder, names, _find_evaluations(root, folder)))
+    return items
+
+
+def _first(stages: tuple[str, ...], found: dict[str, Path]) -> list[str]:
+    return [stage for stage in stages if stage in found][:1]
+
+
+def _find_stages(root: Path) -> dict[str, Path]:
+    if not root.is_dir():
+        raise InputError(f"{root.name}: no such folder")
+    published = {stage for place in PLACES for stage in place.stages}
+    found: dict[str, Path] = {}
+    for path in sorted(root.glob(f"*/{MANIFEST}")):
+        stage = read_manifest(path.parent).stage
+        if stage in published and stage in found:
+            raise InputError(
+                f"{root.name}: {found[stage].name} and {path.parent.name} both hold stage {stage!r}; push them singly"
+            )
+        found[stage] = path.parent
+    return found
+
+
+def _find_evaluations(root: Path, folder: Path) -> tuple[Path, ...]:
+    """Return evaluations in the same run that measured this folder as it is now."""
+    digest = hash_file(folder / MANIFEST)
+    paths = [path.parent for path in sorted(root.glob(f"*/{MANIFEST}"))]
+    manifests = [(path, read_manifest(path)) for path in paths]
+    return tuple(
+        path
+        for path, manifest in manifests
+        if manifest.stage.startswith("evaluat") and digest in {parent.sha256 for parent in manifest.parents}
+    )
