@@ -34,7 +34,8 @@ test: check test-bounds
 
 test-bounds: $(OLDEST)/.installed
 	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -q -m datasets_bounds $(BOUNDS)
-	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -q tests/hub/test_client.py
+	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -q -m "not slow and not nightly" tests/hub/test_client.py \
+	  tests/hub/test_users.py
 
 nightly: $(VENV)/.installed-test
 	$(TEST_ENV) $(BIN)/python -m pytest -q -m nightly --timeout 1800

@@ -30,7 +30,7 @@ from model_recipes.gguf_file import read_copilot_gguf
 from model_recipes.prefix_cache import CACHE_VARIABLE, PrefixCache
 
 #: Tokens of the speed measurement; the shortest of the repeats counts.
-_PROMPT, _ANSWER, _REPEATS = 256, 48, 4
+_PROMPT, _ANSWER, _REPEATS = 256, 48, 2
 
 #: Larger than any cache of a processor.
 _READ_BYTES = 512 * 2**20
@@ -52,10 +52,12 @@ def main() -> None:
             bandwidth = measure_bandwidth()
             found = _measure_apart(model.path, eeg, folder)
             # A tied embedding is read whole for the output, so every byte of the weights is read for each token.
-            share = found["generation_per_s"] * found["weight_bytes"] / bandwidth
+            weight_bytes = _count_weight_bytes(model.path)
+            share = found["generation_per_s"] * weight_bytes / bandwidth
             facts = {"name": model.name, "parameters": model.parameters, "bytes": model.bytes}
+            facts["weight_bytes"] = weight_bytes
             rows.append(facts | found | {"read_bytes_per_s": bandwidth, "share_of_bandwidth": share})
-            print(_describe(rows[-1]))
+            print(_describe(rows[-1]), flush=True)
     _report(rows, args.shape, args.seconds)
 
 
@@ -89,9 +91,9 @@ def measure_model(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
         {"role": "user", "content": "EEG:\ndelta 012345678\ntheta 876543210"},
     ]
     cache = PrefixCache(folder / "cache" / "prefixes")
-    found: dict[str, float] = {"weight_bytes": float(_count_weight_bytes(path))}
+    found: dict[str, float] = {}
+    before = read_peak_memory()  # torch and what else makes the files
     with Engine(path, n_threads=1, cache=cache) as engine:
-        found["rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
         found["first_token_cold_s"] = _time(lambda: engine.generate(chat, max_tokens=1))
         long = [{"role": "user", "content": "0123456789" * (_PROMPT // 10)}]
         speeds = []
@@ -103,12 +105,23 @@ def measure_model(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
             speeds.append((n_read / reading, engine.timings["predicted_n"] / writing))
         found["prompt_per_s"], found["generation_per_s"] = (max(values) for values in zip(*speeds, strict=True))
         engine.read_prefix(system)
+        found["rss_bytes"] = read_peak_memory() - before
     with Engine(path, n_threads=1, cache=cache) as engine:
         restored = _time(lambda: engine.read_prefix(system))
         found["first_token_warm_s"] = restored + _time(lambda: engine.generate(chat, max_tokens=1))
-    records = [_draft(path, eeg, folder) for _ in range(3)]  # the first fills the cache
+    records = [_draft(path, eeg, folder) for _ in range(2)]
     found["record_s"], found["record_clock_s"] = (min(times) for times in zip(*records, strict=True))
     return found
+
+
+def read_peak_memory() -> float:
+    """Return the bytes that this process had in memory at most, files that it mapped included."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    # On Linux `getrusage` counts what the process that started this one had before.
+    line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+    return float(line.split()[1]) * 1024.0
 
 
 def _draft(path: Path, eeg: Path, folder: Path) -> tuple[float, float]:

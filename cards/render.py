@@ -101,7 +101,7 @@ def render_card(folder: str | Path, names: CardNames | None = None, evaluations:
             facts=list(flatten_facts(chain.manifest.facts)),
             # Each emotion's recall is on the evaluation's own page; here nine more rows would hide the others.
             metrics=[format_metric(stage, m) for stage, m in chain.metrics() if not m.name.startswith("recall_")],
-            gguf_files=chain.manifest.list_outputs(".gguf"),
+            gguf_files=sorted(chain.manifest.list_outputs(".gguf"), key=lambda file: file.bytes),
         )
     )
 

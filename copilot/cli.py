@@ -3,6 +3,8 @@
 Subcommands are named as text and imported when called. That keeps this shell above every package without importing any.
 """
 
+import atexit
+import gc
 import os
 import sys
 from importlib import import_module
@@ -68,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: unknown command {argv[0]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        return int(import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
+        return _run(COMMANDS[argv[0]][0], argv[1:])
     except CopilotError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -81,6 +83,20 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _run(module: str, argv: list[str]) -> int:
+    """Run a command's module; spare Python the search for garbage among imports, and among everything at the end.
+
+    What is imported lives as long as the process; together the two searches were a tenth of the time of a record.
+    """
+    atexit.register(gc.freeze)
+    gc.disable()
+    try:
+        command = import_module(module)
+    finally:
+        gc.enable()
+    return int(command.main(argv))
 
 
 def help_text() -> str:

@@ -89,7 +89,7 @@ def draft_record(
     _refuse_other_work(out)
     model = read_copilot_gguf(model_path)
     recording = read_recording(recording_path, age=options.age, sex=options.sex)
-    recording = replace(recording, synthetic=recording.synthetic or options.synthetic)
+    recording = model.codec.cut(replace(recording, synthetic=recording.synthetic or options.synthetic))
     inputs = describe_inputs(recording_path)
     with Engine(model_path, n_threads=n_threads) as engine:
         answer = answer_recording(recording, engine, model.codec, get_style(model.prompt), seed=options.seed)

@@ -5,6 +5,8 @@ is told by comparison with the others, independent components are fitted above 1
 trial has, and how many may be taken out is bounded.
 """
 
+from __future__ import annotations  # MNE loads a part of itself for every class that an annotation evaluates
+
 import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence

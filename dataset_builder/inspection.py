@@ -80,7 +80,8 @@ def render_inspection(
         If the codec cannot read the recording.
     """
     recording = subject.recording
-    code = codec.encode_recording(recording)[index]
+    codes = codec.encode_recording(recording)
+    code = codes[index * len(codes) // len(recording)]  # a codec of segments reads several to a trial: the first
     comparisons = list(codec.compare(recording))
     text = codec.to_text(code)
     prompt = _render_prompt(style, codec, recording, index, code) if style else []

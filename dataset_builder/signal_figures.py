@@ -1,5 +1,7 @@
 """Pictures of the signal itself: traces and scalp maps, as PNG bytes."""
 
+from __future__ import annotations  # MNE loads a part of itself for every class that an annotation evaluates
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -128,6 +128,17 @@ def test_a_collection_holds_the_repositories_once(hub, places, capsys):
     assert (made.private, [item["id"] for item in made.items]) == (True, ["lab/m"])
 
 
+def test_what_ollama_reads_goes_beside_the_gguf_files(hub, places, tmp_path, capsys):
+    files = {"x-Q8_0.gguf": b"GGUF\x00", "template": b"{{ .Prompt }}", "system": b"You read EEG.", "params": b"{}"}
+    finish_stage(tmp_path / "g", "gguf", files, (places["merged"],))
+    push(capsys, "gguf", tmp_path / "g", "lab/g-GGUF")
+    there = hub.files("models", "lab/g-GGUF")
+    assert {name: there[name] for name in files} == files
+    card = there["README.md"].decode()
+    assert "| `x-Q8_0.gguf` | 0.0 MB |\n\n" in card, "the table of files ends with the model"
+    assert "--model g-GGUF/x-Q8_0.gguf" in card
+
+
 def test_a_space_goes_as_it_is(hub, tmp_path, capsys):
     finish_stage(tmp_path / "s", "space", {"README.md": SPACE, "app.py": b"import gradio\n", ".env": b"A=1"})
     push(capsys, "space", tmp_path / "s", "lab/demo")
