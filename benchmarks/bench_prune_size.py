@@ -121,7 +121,7 @@ def main() -> None:
         f"({processor:.0f} s of processor time), {memory / 1e9:.1f} GB; limits {LIMIT_S} s and {LIMIT_BYTES / 1e9:g} GB"
     )
     write_result(
-        "bench_prune_size",
+        "prune_size",
         question="How long does pruning 494 million parameters to a half take, and how much memory?",
         seconds=elapsed,
         processor_seconds=processor,
