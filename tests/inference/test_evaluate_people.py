@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -241,7 +242,10 @@ def test_a_gguf_file_brings_codec_and_prompts(raw, reader_dir, corpus, tmp_path)
     alone.parent.mkdir()
     shutil.copy(out / "x-F16.gguf", alone)
     codec = find_package(alone).codec
-    assert find_exposure(alone, codec) == Exposure(frozenset({0})), "the file itself tells the held-out fold"
+    told = find_exposure(alone, codec)
+    assert told.people is not None, "the file itself tells by digests whom it was trained on"
+    assert len(told.people.people) == 6
+    assert replace(told, people=None) == Exposure(frozenset({0})), "and the held-out fold"
     assert find_exposure(alone, codec, corpus).subjects == {f"sub{i:03d}" for i in range(6)}
 
 
