@@ -62,11 +62,6 @@ class NoiseSource(Source):
         """Return what manifests call a file."""
         return self._source.name_file(path)
 
-    @classmethod
-    def write_fake(cls, root: Path, n_subjects: int = 2, seed: int = 17) -> "NoiseSource":
-        """Not a layout of its own: there is nothing to write."""
-        raise NotImplementedError("noise is made from another source")
-
 
 def draw_alike(trials: np.ndarray, time_axis: int, rng: np.random.Generator) -> np.ndarray:
     """Return noise with the mean and the cross-spectra over time that a person's trials have on average.

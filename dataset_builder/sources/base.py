@@ -67,7 +67,7 @@ class SourceConfig(StrictModel):
 
 
 class Source(ABC):
-    """A data set on disk.
+    """A data set that is read subject by subject.
 
     Parameters
     ----------
@@ -141,6 +141,10 @@ class Source(ABC):
     def name_file(self, path: Path) -> str:
         """Return what manifests call a file: its path under the root, unless that may hold a person's name."""
         return path.relative_to(self.root).as_posix()
+
+
+class Layout(Source):
+    """A source with a layout of its own on disk, of which a made-up twin can be written."""
 
     @classmethod
     @abstractmethod

@@ -20,7 +20,7 @@ import numpy as np
 
 from dataset_builder.errors import InputError
 from dataset_builder.preprocess import PreprocessingConfig
-from dataset_builder.sources.base import Source, SourceConfig, SourceInfo
+from dataset_builder.sources.base import Layout, SourceConfig, SourceInfo
 from dataset_builder.sources.clips import CLIPS
 from dataset_builder.sources.faced_events import list_clips, read_spans
 from dataset_builder.sources.faced_quality import DamageConfig, keep_trials, treat_damage
@@ -69,7 +69,7 @@ class FacedConfig(DamageConfig):
     form: Literal["auto", "features", "processed", "raw"] = "auto"
 
 
-class FacedSource(Source):
+class FacedSource(Layout):
     """FACED's release, or a cohort in the same layout. See the module for the files.
 
     Parameters

@@ -19,7 +19,7 @@ import numpy as np
 
 from dataset_builder.errors import InputError
 from dataset_builder.preprocess import PreprocessingConfig
-from dataset_builder.sources.base import Source, SourceConfig, SourceInfo
+from dataset_builder.sources.base import Layout, SourceConfig, SourceInfo
 from dataset_builder.sources.clips import CLIPS
 from dataset_builder.sources.faced_bids_fake import write_bids
 from dataset_builder.sources.faced_events import Span
@@ -58,7 +58,7 @@ class FacedBidsConfig(DamageConfig):
     name: Literal["faced_bids"] = "faced_bids"
 
 
-class FacedBidsSource(Source):
+class FacedBidsSource(Layout):
     """FACED's BIDS copy. See the module for the files.
 
     Parameters

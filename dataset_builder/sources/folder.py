@@ -18,7 +18,7 @@ from dataset_builder.errors import InputError
 from dataset_builder.filters import check_rate, filter_signal
 from dataset_builder.preprocess import PreprocessingConfig, preprocess_recording
 from dataset_builder.sources.array_files import open_array
-from dataset_builder.sources.base import Source, SourceInfo
+from dataset_builder.sources.base import Layout, SourceInfo
 from dataset_builder.sources.faced_tables import is_synthetic
 from dataset_builder.sources.folder_config import LABELS_ARE, FolderConfig
 from dataset_builder.sources.folder_fake import FAKE_FACIAL, write_folder
@@ -60,7 +60,7 @@ class _OpenFile:
         return self.raw.n_times / self.sfreq_hz
 
 
-class RecordingsSource(Source):
+class RecordingsSource(Layout):
     """A folder of recordings with a table. See the module for both.
 
     Parameters
@@ -162,7 +162,7 @@ class RecordingsSource(Source):
 
     @classmethod
     def write_fake(cls, root: Path, n_subjects: int = 2, seed: int = 17) -> "RecordingsSource":
-        """Write made-up EDF and array files with a table; see `Source.write_fake`."""
+        """Write made-up EDF and array files with a table; see `Layout.write_fake`."""
         write_folder(root, n_subjects, seed)
         return cls(root, FolderConfig(facial_features=list(FAKE_FACIAL)))
 

@@ -27,7 +27,7 @@ from pydantic import field_validator
 from dataset_builder.errors import InputError
 from dataset_builder.filters import filter_signal
 from dataset_builder.preprocess import PreprocessingConfig, preprocess_pieces
-from dataset_builder.sources.base import Source, SourceConfig, SourceInfo
+from dataset_builder.sources.base import Layout, SourceConfig, SourceInfo
 from dataset_builder.sources.faced_tables import is_synthetic
 from dataset_builder.sources.mat_files import list_arrays, load_array
 from dataset_builder.sources.montage import match_channels
@@ -111,7 +111,7 @@ class _Session:
     notes: tuple[str, ...]
 
 
-class SeedIvSource(Source):
+class SeedIvSource(Layout):
     """SEED-IV's release. See the module for the files.
 
     Parameters
@@ -183,7 +183,7 @@ class SeedIvSource(Source):
 
     @classmethod
     def write_fake(cls, root: Path, n_subjects: int = 2, seed: int = 17) -> "SeedIvSource":
-        """Write four made-up clips per session; see `Source.write_fake`."""
+        """Write four made-up clips per session; see `Layout.write_fake`."""
         write_seed_iv(root, n_subjects, seed)
         return cls(root)
 
