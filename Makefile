@@ -20,6 +20,9 @@ WORKERS ?= 2
 OLDEST := .venv-oldest
 BOUNDS := tests/corpus/test_builder.py tests/corpus/test_published.py
 
+# The tests of the interface drive a Chromium; where there is none and it cannot be installed, they are skipped.
+CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome
+
 .PHONY: demo hub-demo test test-bounds nightly check bench clean
 .DELETE_ON_ERROR:
 
@@ -29,7 +32,7 @@ demo: $(VENV)/.installed
 hub-demo: $(VENV)/.installed-test
 	$(BIN)/python -m tests.hub_server.demo --run demo --out hub-demo
 
-test: check test-bounds
+test: check test-bounds $(VENV)/.browser
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-bounds: $(OLDEST)/.installed
@@ -61,6 +64,10 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	rm -f $@
 	$(PIP_INSTALL) --editable '.[all,test]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.browser: | $(VENV)/.installed-test
+	@{ $(CHROMIUM) || { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install --yes chromium; } || \
+	  echo "no Chromium: the tests of the interface in a browser are skipped"; } > $@ 2>&1; tail -n 1 $@
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt | $(BIN)/python
 	rm -rf $(OLDEST)
