@@ -61,11 +61,19 @@ class Answer:
     margins: list[float]
 
     def permits(self, other: str) -> bool:
-        """Tell whether `other` is the same text, or departs where the reference was undecided."""
-        if other == self.text:
+        """Tell whether `other` is the same text, or departs where the reference was undecided.
+
+        Bytes that form no character do not count: Transformers shows a mark for each, llama.cpp leaves them out.
+        """
+        other = _drop_marks(other)
+        if other == _drop_marks(self.text):
             return True
-        step = max(i for i, start in enumerate(self.starts) if other.startswith(start))
+        step = max(i for i, start in enumerate(self.starts) if other.startswith(_drop_marks(start)))
         return step < len(self.margins) and self.margins[step] <= UNDECIDED
+
+
+def _drop_marks(text: str) -> str:
+    return text.replace("\N{REPLACEMENT CHARACTER}", "")
 
 
 @dataclass(frozen=True)

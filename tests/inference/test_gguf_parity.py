@@ -98,6 +98,12 @@ def test_greedy_text_may_part_only_where_the_model_is_undecided():
     assert not answer.permits("z")
 
 
+def test_greedy_text_that_breaks_off_within_a_character_is_the_same_in_both():
+    answer = Answer("a\ufffd\ufffd", ["", "a", "a\ufffd", "a\ufffd\ufffd"], [1.0, 1.0, 1.0])
+    assert answer.permits("a")
+    assert not answer.permits("b")
+
+
 def test_strict_refuses_before_anything_is_written(model_dir, corpus, tmp_path):
     recipe = RECIPE.model_copy(update={"strict": True, "types": ["Q4_K_M"]})
     message = r"^strict: \d+ tensors do not fit Q4_K_M; .* has rows of 64, Q\d_K accepts multiples of 256$"
