@@ -19,6 +19,7 @@ KINDS: dict[str, str] = {
     "reader": "model",
     "adapter": "adapter",
     "gguf": "gguf",
+    "space": "space",
 }
 
 
@@ -65,6 +66,26 @@ class Chain:
         """Return every measured number with its stage: evaluations first, then the last stage, then its ancestors."""
         return [(m.stage, metric) for m in (*self.evaluations, *self.manifests) for metric in m.metrics]
 
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Return what the controls of the evaluations say of each reader under each protocol; see `cards.claims`."""
+        return [verdict for m in self.evaluations for verdict in m.facts.get("verdicts") or []]
+
+    def own_readers(self) -> dict[str, str]:
+        """Return how evaluations call what this folder holds, each with its file or folder; they also ask others."""
+        stem = {Path(item.name).stem: item.name for item in self.manifest.list_outputs(".gguf")}
+        kinds = {name: f"language model {name.rpartition('-')[2]}" for name in stem}
+        if not kinds:
+            kinds = dict.fromkeys(self._measured_as(), "language model")
+        plain = {kind: stem.get(name, name) for name, kind in kinds.items()}
+        return plain | {f"{kind} ({name})": stem.get(name, name) for name, kind in kinds.items()}
+
+    def _measured_as(self) -> list[str]:
+        """Return the folder's name under which the model was asked: an adapter was asked merged into its model."""
+        if self.manifest.stage != "adapter":
+            return [self.folder.resolve().name]
+        parents = [parent for m in self.evaluations for parent in m.parents if parent.stage == "merge"]
+        return list(dict.fromkeys(Path(parent.folder).name for parent in parents)) or [self.folder.resolve().name]
+
 
 def read_chain(folder: str | Path, evaluations: Sequence[str | Path] = ()) -> Chain:
     """Walk from a finished stage to its ancestors.
@@ -103,7 +124,22 @@ def read_chain(folder: str | Path, evaluations: Sequence[str | Path] = ()) -> Ch
 
 
 def _read_evaluation(evaluation: str | Path, folder: Path) -> Manifest:
-    manifest = read_manifest(evaluation)
-    if hash_file(folder / MANIFEST) not in {parent.sha256 for parent in manifest.parents}:
+    if not has_measured(evaluation, folder):
         raise InputError(f"{Path(evaluation).name}: did not measure {folder.name} as it is now; evaluate it again")
-    return manifest
+    return read_manifest(evaluation)
+
+
+def has_measured(evaluation: str | Path, folder: str | Path) -> bool:
+    """Tell whether an evaluation asked what a folder holds as it is now.
+
+    An adapter counts as asked with the model that it was merged into: the two answer alike, which the merge checked.
+    """
+    digest = hash_file(Path(folder) / MANIFEST)
+    parents = read_manifest(evaluation).parents
+    if digest in {parent.sha256 for parent in parents}:
+        return True
+    if read_manifest(folder).stage != "adapter":
+        return False
+    places = [(Path(evaluation) / parent.folder, parent) for parent in parents if parent.stage == "merge"]
+    kept = [place for place, p in places if (place / MANIFEST).is_file() and hash_file(place / MANIFEST) == p.sha256]
+    return any(digest == made_from.sha256 for place in kept for made_from in read_manifest(place).parents)

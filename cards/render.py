@@ -1,63 +1,68 @@
-"""Card of a finished folder: YAML front matter, words from a template, numbers from manifests only."""
+"""Card of a finished folder: YAML front matter, words from a template, numbers and pictures from manifests only."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cards.assets import ASSETS
 from cards.chain import KINDS, Chain, read_chain
-from cards.lint import read_front_matter
-from cards.metadata import DatasetMetadata, ModelMetadata
-from cards.vocabulary import LICENCES, is_hub_id, size_category
-from dataset_builder.errors import InputError
-from dataset_builder.manifest import Metric
-from dataset_builder.recipe import validate
+from cards.claims import list_verdicts, say_verdict
+from cards.describe import describe_dataset, describe_model, describe_space
+from cards.lint import RepoType, lint_card
+from cards.lint_text import LONGEST_CARD
+from cards.metadata import CardMetadata
+from cards.names import CardNames
+from cards.tables import flatten_facts, list_metrics
+from dataset_builder.manifest import MANIFEST
 
-#: Tags that every model of ours carries.
-_TAGS = ["eeg", "emotion", "affective-computing"]
+if TYPE_CHECKING:
+    from cards.pictures import Picture
 
-#: Stage -> what the front matter says of the model.
-_RELATIONS = {"adapter": "adapter", "gguf": "quantized"}
-_LIBRARIES = {"model": "transformers", "adapter": "peft", "gguf": "gguf"}
+__all__ = ["Card", "CardNames", "make_card", "render_card"]
+
+#: Rows that a folded table may have; the next is tried while the card is too long.
+_ROWS = (60, 30, 12, 4)
+#: Which file is named in commands: the one that llama.cpp and ollama take by default, else the next best.
+_PREFERRED = ("Q4_K_M", "Q8_0", "F16")
 
 
 @dataclass(frozen=True)
-class CardNames:
-    """What no folder knows: where things will live on the Hub, and on what terms.
+class Card:
+    """A card and what lies beside it.
 
     Parameters
     ----------
-    repo_id : str, optional
-        The repository of this card, ``namespace/name``. Without it, examples load from the local folder.
-    base_model : str, optional
-        The repository of the model that this one was made from.
-    dataset : str, optional
-        The repository of the corpus.
-    licence : str, optional
-        Licence of the base model, for bases whose manifest does not tell it.
+    text : str
+        README.md.
+    repo_type : {"model", "dataset", "space"}
+    files : dict of str to bytes
+        Pictures, and the manifests of evaluations whose numbers stand in the card, by their path in the repository.
+    verdicts : list of dict
+        What controls say of this folder; see `cards.claims.list_verdicts`.
     """
 
-    repo_id: str | None = None
-    base_model: str | None = None
-    dataset: str | None = None
-    licence: str | None = None
+    text: str
+    repo_type: RepoType
+    files: dict[str, bytes] = field(default_factory=dict)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        if self.licence is not None and self.licence not in LICENCES - {"other", "unknown"}:
-            raise InputError(f"--licence: {self.licence!r} is not a licence identifier of the Hub")
-        for option, name in (
-            ("--repo-id", self.repo_id),
-            ("--base-model", self.base_model),
-            ("--dataset", self.dataset),
-        ):
-            if name is not None and not is_hub_id(name):
-                raise InputError(f"{option}: {name!r} is not of the form namespace/name")
+    def lint(self, others: Sequence[str] = ()) -> list[str]:
+        """List what is wrong with the card in a repository that also holds `others`; see `cards.lint.lint_card`."""
+        files = {"README.md", MANIFEST, *self.files, *others}
+        return lint_card(self.text, self.repo_type, files, self.verdicts)
 
 
 def render_card(folder: str | Path, names: CardNames | None = None, evaluations: Sequence[str | Path] = ()) -> str:
+    """Return the text of a card alone; see `make_card`."""
+    return make_card(folder, names, evaluations).text
+
+
+def make_card(folder: str | Path, names: CardNames | None = None, evaluations: Sequence[str | Path] = ()) -> Card:
     """Write the Hub card of a finished folder.
 
     Parameters
@@ -71,8 +76,8 @@ def render_card(folder: str | Path, names: CardNames | None = None, evaluations:
 
     Returns
     -------
-    str
-        The text of README.md. A corpus keeps the ``configs:`` of its own README.md.
+    Card
+        A corpus keeps the ``configs:`` of its own README.md, a Space how it is run.
 
     Raises
     ------
@@ -81,94 +86,81 @@ def render_card(folder: str | Path, names: CardNames | None = None, evaluations:
     RecipeError
         If the manifests hold a word that the Hub does not know.
     """
+    from cards.figures import draw_pictures  # heavy, and a command's help must not wait for it
+
     chain, names = read_chain(folder, evaluations), names or CardNames()
     kind = KINDS[chain.manifest.stage]
-    metadata = describe_dataset(chain) if kind == "dataset" else describe_model(chain, kind, names)
-    return (
-        _environment()
-        .get_template(f"{kind}.md.jinja")
-        .render(
-            header=metadata.to_yaml(),
-            title=_title(chain, names),
-            chain=chain,
-            manifest=chain.manifest,
-            names=names,
-            here=names.repo_id or f"./{chain.folder.name}",
-            metadata=metadata,
-            source=chain.fact("source"),
-            base={"source": None} | (chain.fact("base") or {}),
-            recipe=yaml.safe_dump(chain.manifest.recipe, sort_keys=False, allow_unicode=True, width=100).strip(),
-            facts=list(flatten_facts(chain.manifest.facts)),
-            # Each emotion's recall is on the evaluation's own page; here nine more rows would hide the others.
-            metrics=[format_metric(stage, m) for stage, m in chain.metrics() if not m.name.startswith("recall_")],
-            gguf_files=sorted(chain.manifest.list_outputs(".gguf"), key=lambda file: file.bytes),
-        )
-    )
+    pictures = draw_pictures(chain, evaluations)
+    files = {picture.name: picture.data for picture in pictures} | _read_evaluations(evaluations)
+    values = _list_values(chain, kind, names, pictures, sorted(files))
+    text = _render(kind, values)
+    return Card(text, "model" if kind not in ("dataset", "space") else kind, files, list_verdicts(chain))  # type: ignore[arg-type]
 
 
-def describe_dataset(chain: Chain) -> DatasetMetadata:
-    """Return the front matter of a corpus; `configs` and `dataset_info` are taken over from the folder's README.md."""
-    kept, problem = _read_folder_header(chain.folder)
-    if problem:
-        raise InputError(f"{chain.folder.name}/README.md: {problem}")
-    n_rows = sum(split["rows"] for split in chain.manifest.facts["splits"].values())
-    values = {
-        **_source_licence(chain.manifest.facts.get("source") or {}),
-        "pretty_name": str(kept.get("pretty_name") or chain.folder.name),
-        "task_categories": ["text-generation", "text-classification"],
-        "size_categories": [size_category(n_rows)],
-        "tags": [*_TAGS, "timeseries", *(["synthetic"] if chain.synthetic else [])],
-        "configs": kept.get("configs") or [],
-        "dataset_info": kept.get("dataset_info"),
-    }
-    return validate(DatasetMetadata, values, where="card")
+def _render(kind: str, values: dict[str, Any]) -> str:
+    """Return the longest text that a card may have."""
+    template = _environment().get_template(f"{kind}.md.jinja")
+    for rows in _ROWS:
+        # What a template leaves out must not leave its empty lines.
+        text = re.sub(r"\n{3,}", "\n\n", template.render(values | {"most": rows}))
+        if len(text.encode("utf-8")) <= LONGEST_CARD:
+            break
+    return text
 
 
-def describe_model(chain: Chain, kind: str, names: CardNames) -> ModelMetadata:
-    """Return the front matter of a model, an adapter or GGUF files."""
-    stage = chain.manifest.stage
-    base_model = names.base_model or (_original_base(chain) if kind == "model" else None)
-    values = {
-        "license": _base_licence(chain, names),
-        "library_name": _LIBRARIES[kind],
-        "base_model": base_model,
-        "base_model_relation": _RELATIONS.get(stage, "finetune") if base_model else None,
-        "datasets": [names.dataset] if names.dataset else [],
-        "tags": [*_TAGS, *_stage_tags(chain, kind), *(["synthetic"] if chain.synthetic else [])],
-        "model_index": _model_index(chain, names),
-    }
-    return validate(ModelMetadata, values, where="card")
-
-
-def flatten_facts(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the facts that fit a table: plain values and short lists, nested keys joined by dots; the source apart."""
-    for key, value in facts.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and name != "source":
-            yield from flatten_facts(value, f"{name}.")
-        elif isinstance(value, bool | int | str) and len(str(value)) <= 80:
-            yield name, f"{value:,}" if type(value) is int else _cell(str(value))
-        elif isinstance(value, float):
-            yield name, f"{value:.4g}"
-        elif isinstance(value, list) and len(value) <= 12 and all(isinstance(item, str | int) for item in value):
-            yield name, _cell(", ".join(map(str, value)))
-
-
-def format_metric(stage: str, metric: Metric) -> dict[str, str]:
-    """Return one table row of texts: what was measured, how much, how sure, against what, on what."""
-    interval = metric.interval
+def _list_values(
+    chain: Chain, kind: str, names: CardNames, pictures: "list[Picture]", files: list[str]
+) -> dict[str, Any]:
+    """Return what templates may use."""
+    metadata = _describe(chain, kind, names)
+    metrics, folded = list_metrics(chain)
+    methods = [row["method"] for row in metrics if row["method"]]
     return {
-        "stage": stage,
-        "name": _cell(metric.name.replace("_", " ")),
-        "reader": _cell(metric.reader),
-        "value": f"{metric.value:.4g}",
-        "interval": f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else "",
-        "chance": "" if metric.chance is None else f"{metric.chance:.4g}",
-        "n": f"{metric.n:,} {metric.unit}",
-        "split": _cell(metric.split),
-        "protocol": _cell(metric.protocol),
-        "method": _cell(metric.method),
+        "header": metadata.to_yaml(),
+        "metadata": metadata,
+        "title": names.repo_id.split("/")[1] if names.repo_id else chain.folder.resolve().name,
+        "chain": chain,
+        "manifest": chain.manifest,
+        "names": names,
+        "here": names.repo_id or f"./{chain.folder.name}",
+        "source": chain.fact("source"),
+        "base": {"source": None} | (chain.fact("base") or {}),
+        "recipe": yaml.safe_dump(chain.manifest.recipe, sort_keys=False, allow_unicode=True, width=100).strip(),
+        "facts": list(flatten_facts(chain.manifest.facts)),
+        "metrics": metrics,
+        "folded": folded,
+        "methods": list(dict.fromkeys(methods)),
+        "verdict": say_verdict(chain),
+        "verdicts": list_verdicts(chain),
+        "pictures": pictures,
+        "evaluation_files": [name for name in files if name.endswith(".json")],
+        "gguf_files": sorted(chain.manifest.list_outputs(".gguf"), key=lambda file: file.bytes),
+        "preferred": _choose_file(chain),
     }
+
+
+def _describe(chain: Chain, kind: str, names: CardNames) -> CardMetadata:
+    if kind == "dataset":
+        return describe_dataset(chain)
+    return describe_space(chain, names) if kind == "space" else describe_model(chain, kind, names)
+
+
+def _choose_file(chain: Chain) -> dict[str, str]:
+    """Return name and type of the GGUF file that commands name; empty texts where there is none."""
+    files = [item.name for item in chain.manifest.list_outputs(".gguf")]
+    for kind in _PREFERRED:
+        for name in files:
+            if name.endswith(f"-{kind}.gguf"):
+                return {"name": name, "type": kind}
+    name = files[0] if files else ""
+    return {"name": name, "type": name.removesuffix(".gguf").rpartition("-")[2]}
+
+
+def _read_evaluations(evaluations: Sequence[str | Path]) -> dict[str, bytes]:
+    """Return the manifests of evaluations under the names that they get beside the card."""
+    ends = ["", *(f"-{number}" for number in range(2, len(evaluations) + 1))]
+    pairs = zip(ends, evaluations, strict=False)
+    return {f"{ASSETS}evaluation{end}.json": (Path(path) / MANIFEST).read_bytes() for end, path in pairs}
 
 
 def _environment() -> Environment:
@@ -179,71 +171,3 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-
-
-def _title(chain: Chain, names: CardNames) -> str:
-    return names.repo_id.split("/")[1] if names.repo_id else chain.folder.resolve().name
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _read_folder_header(folder: Path) -> tuple[dict[str, Any], str]:
-    try:
-        return read_front_matter((folder / "README.md").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}, "missing; it says which files belong to which split"
-
-
-def _source_licence(source: dict[str, Any]) -> dict[str, str]:
-    """Return the licence keys of a corpus: those of its source, ``unknown`` if the manifest tells none."""
-    licence = source.get("licence_id") or "unknown"
-    if licence != "other":
-        return {"license": licence}
-    return {"license": licence, "license_name": source.get("licence_name", ""), "license_link": source.get("url", "")}
-
-
-def _base_licence(chain: Chain, names: CardNames) -> str:
-    """Return the licence that all stages inherit from the base; a given one must not contradict the manifest."""
-    told = str((chain.fact("base") or {}).get("licence") or "unknown")
-    if names.licence and told not in ("unknown", names.licence):
-        raise InputError(f"--licence: {names.licence!r} given, but the manifest of the base says {told!r}")
-    return names.licence or told
-
-
-def _original_base(chain: Chain) -> str | None:
-    """Return the Hub id of the model that all began with, if it is one."""
-    base = chain.fact("base") or {}
-    name = base.get("model_id")
-    return name if is_hub_id(name) and base.get("source") != "model folder" else None
-
-
-def _stage_tags(chain: Chain, kind: str) -> list[str]:
-    tags = {"adapter": ["lora"], "gguf": ["llama.cpp"]}.get(kind, [])
-    return [*tags, "pruned"] if chain.find("prune") else tags
-
-
-def _own_readers(chain: Chain) -> set[str]:
-    """Return how an evaluation calls what this folder holds; it may have measured other models and probes as well."""
-    files = [Path(item.name).stem for item in chain.manifest.list_outputs(".gguf")]
-    readers = {f"language model {stem.rpartition('-')[2]}": stem for stem in files}
-    readers = readers or {"language model": chain.folder.resolve().name}
-    return {*readers, *(f"{reader} ({place})" for reader, place in readers.items())}
-
-
-def _model_index(chain: Chain, names: CardNames) -> list[dict[str, Any]]:
-    """Return the Hub's result table: what was measured on this very stage, none of it on made-up data."""
-    own = [metric for manifest in (chain.manifest, *chain.evaluations) for metric in manifest.metrics]
-    measured = [m for m in own if m.protocol.startswith("unseen") and m.reader in _own_readers(chain)]
-    if chain.synthetic or not names.dataset or not measured:
-        return []
-    results = [
-        {
-            "task": {"type": "text-generation"},
-            "dataset": {"type": names.dataset, "name": f"{names.dataset}, {metric.protocol}", "split": metric.split},
-            "metrics": [{"type": metric.name, "value": metric.value, "name": f"{metric.reader}, n={metric.n}"}],
-        }
-        for metric in measured
-    ]
-    return [{"name": _title(chain, names), "results": results}]

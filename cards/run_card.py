@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from cards.lint import lint_card
-from cards.render import CardNames, render_card
+from cards.names import CardNames
+from cards.render import make_card
 from dataset_builder.errors import InputError, StageError
-from dataset_builder.manifest import write_text
+from dataset_builder.manifest import read_manifest, write_bytes, write_text
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -18,7 +18,9 @@ def make_parser() -> argparse.ArgumentParser:
         "goes to the screen or to --out, and 'eeg-copilot push' renders it into the upload.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of a finished stage")
-    parser.add_argument("--out", metavar="FILE", help="write the card here instead of printing it")
+    parser.add_argument(
+        "--out", metavar="FILE", help="write the card here, its pictures beside it, instead of printing it"
+    )
     add_names(parser)
     return parser
 
@@ -52,12 +54,14 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(
             "--out: lies in the folder, whose files are listed by size in its manifest; choose another place"
         )
-    text = render_card(args.folder, read_names(args), args.evaluation)
-    if problems := lint_card(text):
+    card = make_card(args.folder, read_names(args), args.evaluation)
+    if problems := card.lint([item.name for item in read_manifest(args.folder).outputs]):
         raise StageError("card: " + "; ".join(problems))
-    if args.out:
-        write_text(Path(args.out), text)
-        print(f"wrote {args.out}")
-    else:
-        sys.stdout.write(text)
+    if not args.out:
+        sys.stdout.write(card.text)
+        return 0
+    for name, data in card.files.items():
+        write_bytes(Path(args.out).parent / name, data)
+    write_text(Path(args.out), card.text)
+    print(f"wrote {args.out}" + (f" and {len(card.files)} files beside it" if card.files else ""))
     return 0

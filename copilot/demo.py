@@ -15,6 +15,7 @@ from dataset_builder.sources.faced import FacedSource
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort, write_recording_file
 from model_recipes.adapter import AdapterRecipe, train_adapter
 from model_recipes.base import BaseRecipe, make_base
+from model_recipes.bases.hub import check_cached
 from model_recipes.evaluate import EvaluateRecipe, evaluate_models
 from model_recipes.gguf import GgufRecipe, export_gguf
 from model_recipes.merge import MergeRecipe, merge_adapter
@@ -25,6 +26,9 @@ _ROOT = Path(__file__).parents[1]
 
 #: Bases with recipes of their own; any other name takes those written for Qwen2-0.5B.
 _RECIPE_FOLDERS = {"tiny": "tiny", "smollm2": "smollm2"}
+
+#: Bases that come from elsewhere than the Hub.
+MADE_HERE = ("tiny", "smollm2")
 
 #: The made-up cohort; only its last subject, who is of the test split, has waveforms to draft a record from.
 _COHORT = SynthRecipe(subjects=100, signals=["sub099"])
@@ -91,6 +95,8 @@ def run_demo(options: DemoOptions) -> str:
         From whichever stage cannot go on; finished stages stay.
     """
     recipes = load_recipes(options)
+    if recipes.base.name not in MADE_HERE:
+        check_cached(recipes.base.name, recipes.base.revision)  # before minutes of work, not after
     root = Path(options.out)
     cohort = root / "cohort"
     raw = Path(options.faced) if options.faced else cohort

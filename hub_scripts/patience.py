@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from cards.lint import find_private
+from cards.private import find_private
 from dataset_builder.errors import CopilotError
 
 Result = TypeVar("Result")

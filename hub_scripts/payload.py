@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from cards.chain import KINDS
-from cards.lint import find_private, lint_card, read_front_matter
-from cards.render import CardNames, render_card
+from cards.front_matter import read_front_matter
+from cards.render import CardNames, make_card
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Artifact, Manifest, hash_file, read_manifest
 from hub_scripts.scan import find_secrets
@@ -19,7 +19,6 @@ PUSHABLE = ("dataset", "model", "adapter", "gguf", "space")
 
 #: Where PEFT notes which model an adapter belongs to; on the Hub it must be a repository.
 _ADAPTER_CONFIG = "adapter_config.json"
-_SDKS = ("gradio", "docker", "static")
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def collect_payload(kind: str, folder: str | Path, names: CardNames, evaluations
     """Gather and check what a push would upload.
 
     Only files that the stage's manifest lists are taken, byte for byte as listed, without dotfiles; whatever else lies
-    in the folder stays there. The card is rendered anew and replaces the folder's own README.md in the upload; a Space
-    keeps its own, which holds how it is run.
+    in the folder stays there. The card is rendered anew and replaces the folder's own README.md in the upload, with its
+    pictures and the manifests of evaluations beside it; of a Space's own it keeps how it is run.
 
     Parameters
     ----------
@@ -119,18 +118,15 @@ def collect_payload(kind: str, folder: str | Path, names: CardNames, evaluations
     folder = Path(folder)
     manifest = read_manifest(folder)
     _check_kind(folder, manifest, kind)
-    if kind == "space":
-        made = {"README.md": _read_space_card(folder)}
-    else:
-        card = render_card(folder, names, evaluations)
-        if problems := lint_card(card):
-            raise InputError(f"{folder.name}: card: {'; '.join(problems)}")
-        made = {"README.md": card.encode("utf-8"), **_name_base(folder, kind, names)}
+    card = make_card(folder, names, evaluations)
+    made = {"README.md": card.text.encode("utf-8"), **card.files, **_name_base(folder, kind, names)}
     files = _list_files(folder, manifest, made)
+    if problems := card.lint([file.name for file in files]):
+        raise InputError(f"{folder.name}: card: {'; '.join(problems)}")
     for file in files:
         if found := find_secrets(file.name, file.content):
             raise InputError(f"{folder.name}/{file.name}: holds {' and '.join(found)}; nothing was uploaded")
-    header, _ = read_front_matter(made["README.md"].decode("utf-8"))
+    header, _ = read_front_matter(card.text)
     return Payload(
         kind=kind,
         files=files,
@@ -141,7 +137,7 @@ def collect_payload(kind: str, folder: str | Path, names: CardNames, evaluations
 
 
 def _check_kind(folder: Path, manifest: Manifest, kind: str) -> None:
-    fits = "space" if manifest.stage == "space" else KINDS.get(manifest.stage, "nothing that is published")
+    fits = KINDS.get(manifest.stage, "nothing that is published")
     if fits != kind:
         raise InputError(f"{folder.name}: holds stage {manifest.stage!r}, which is pushed as {fits}, not as {kind}")
 
@@ -176,21 +172,3 @@ def _name_base(folder: Path, kind: str, names: CardNames) -> dict[str, bytes]:
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = names.base_model
     return {_ADAPTER_CONFIG: (json.dumps(config, indent=2, sort_keys=True) + "\n").encode("utf-8")}
-
-
-def _read_space_card(folder: Path) -> bytes:
-    """Return a Space's README.md, whose front matter says how it is run."""
-    path = folder / "README.md"
-    if not path.is_file():
-        raise InputError(f"{folder.name}: README.md is missing; its front matter says how the Space is run")
-    text = path.read_text(encoding="utf-8")
-    header, problem = read_front_matter(text)
-    if problem:
-        raise InputError(f"{folder.name}/README.md: {problem}")
-    if header.get("sdk") not in _SDKS:
-        raise InputError(f"{folder.name}/README.md: sdk: found {header.get('sdk')!r}, accepted {', '.join(_SDKS)}")
-    if header["sdk"] == "gradio" and not (folder / str(header.get("app_file", "app.py"))).is_file():
-        raise InputError(f"{folder.name}: app_file {header.get('app_file', 'app.py')!r} is not in the folder")
-    if found := find_private(text):
-        raise InputError(f"{folder.name}/README.md: holds {' and '.join(found)}; nothing was uploaded")
-    return text.encode("utf-8")

@@ -8,6 +8,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
+from cards.assets import ASSETS
 from dataset_builder.manifest import MANIFEST
 from hub_scripts.payload import Payload, PayloadFile
 
@@ -45,12 +46,14 @@ class Plan:
 def make_plan(payload: Payload, api: HfApi, repo_id: str, head: str) -> Plan:
     """Compare a payload with a commit.
 
-    Files that an earlier push of ours listed in its manifest and that are no longer part of the stage will be deleted;
-    files of anybody else are left alone.
+    Files that an earlier push of ours listed in its manifest, or put beside its card, and that are no longer part of
+    the stage will be deleted; files of anybody else are left alone.
     """
     remote = _list_files(payload, api, repo_id, head)
     changed = tuple(file for file in payload.files if not _is_same(file, remote.get(file.name)))
     earlier = _list_earlier(payload, api, repo_id, head) if MANIFEST in remote else set()
+    # What lies beside a card is in no manifest: it is known by its name.
+    earlier |= {name for name in remote if name.startswith(ASSETS) and MANIFEST in remote}
     stale = sorted((earlier & set(remote)) - {file.name for file in payload.files})
     return Plan(head=head, changed=changed, stale=tuple(stale), first=MANIFEST not in remote)
 

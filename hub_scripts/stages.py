@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cards.render import CardNames
+from cards.chain import has_measured
+from cards.names import CardNames
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, hash_file, read_manifest
+from dataset_builder.manifest import MANIFEST, read_manifest
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ PLACES = (
     Place("adapter", ("adapter",), "-adapter", base="-pruned"),
     Place("model", ("merge",), "-merged", base="-pruned"),
     Place("gguf", ("gguf",), "-GGUF", base="-merged"),
-    Place("space", ("space",), "-demo"),
+    Place("space", ("space",), "-demo", base="-GGUF"),
 )
 
 
@@ -112,11 +113,6 @@ def _find_stages(root: Path) -> dict[str, Path]:
 
 def _find_evaluations(root: Path, folder: Path) -> tuple[Path, ...]:
     """Return evaluations in the same run that measured this folder as it is now."""
-    digest = hash_file(folder / MANIFEST)
     paths = [path.parent for path in sorted(root.glob(f"*/{MANIFEST}"))]
-    manifests = [(path, read_manifest(path)) for path in paths]
-    return tuple(
-        path
-        for path, manifest in manifests
-        if manifest.stage.startswith("evaluat") and digest in {parent.sha256 for parent in manifest.parents}
-    )
+    evaluations = [path for path in paths if read_manifest(path).stage.startswith("evaluat")]
+    return tuple(path for path in evaluations if has_measured(path, folder))

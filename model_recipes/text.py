@@ -193,12 +193,15 @@ def _read_path(path: Path) -> tuple[str, str]:
 
 
 def _read_hub(config: HubText) -> tuple[str, str]:
-    from datasets import load_dataset  # heavy, and only this source needs it
+    from datasets import config as settings  # heavy, and only this source needs it
+    from datasets import load_dataset
 
     parts: list[str] = []
     characters = 0
+    offline = bool(settings.HF_HUB_OFFLINE)
     try:
-        for row in load_dataset(config.id, config.config, split=config.split, streaming=True):
+        # Offline only what a whole download left in the cache can be read; a stream leaves nothing there.
+        for row in load_dataset(config.id, config.config, split=config.split, streaming=not offline):
             if config.column not in row:
                 columns = ", ".join(map(str, row))
                 raise InputError(f"text {config.id}: has no column {config.column!r}; accepted: {columns}")
@@ -209,8 +212,10 @@ def _read_hub(config: HubText) -> tuple[str, str]:
     except CopilotError:
         raise
     except Exception as error:  # of datasets, of the Hub's client or of its transport, each with kinds of its own
-        raise InputError(
-            f"text {config.id}: cannot be read from the Hub ({type(error).__name__}); check id, config, split and the "
-            "connection, or give a local file or folder as text.path"
-        ) from None
+        why = (
+            "HF_HUB_OFFLINE is set and it is not in the cache; unset it"
+            if offline
+            else f"cannot be read from the Hub ({type(error).__name__}); check id, config, split and the connection"
+        )
+        raise InputError(f"text {config.id}: {why}, or give a local file or folder as text.path") from None
     return config.id, "\n".join(parts)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -49,6 +51,7 @@ def load_hub(
         If nothing can be loaded under that name, or it is neither Qwen2 nor a Llama without biases.
     """
     shown = Path(name).name if Path(name).is_dir() else name
+    check_cached(name, revision)
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(name, revision=revision)
@@ -56,7 +59,9 @@ def load_hub(
                 raise RecipeError(
                     f"base {shown}: is a {config.model_type}; accepted: {', '.join(ACCEPTED)} (no biases)"
                 )
-            model = AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=torch.float32).eval()
+            model = AutoModelForCausalLM.from_pretrained(
+                name, revision=revision, dtype=torch.float32, use_safetensors=True
+            ).eval()
             tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
         raise RecipeError(
@@ -79,6 +84,26 @@ def load_hub(
         "lines_tokenised_alike": compare_tokenizers(tokenizer, changed, sample),
     }
     return ported, changed, facts
+
+
+def check_cached(name: str, revision: str | None = None) -> None:
+    """Refuse a Hub id that cannot be had: ``HF_HUB_OFFLINE`` is set and it is not in the cache.
+
+    Raises
+    ------
+    RecipeError
+        With what to do.
+    """
+    if not constants.HF_HUB_OFFLINE or Path(name).is_dir():
+        return
+    try:
+        kept = try_to_load_from_cache(name, "config.json", revision=revision)
+    except HFValidationError:
+        return  # no Hub id at all: loading it says what is accepted
+    if not isinstance(kept, str):
+        raise RecipeError(
+            f"base {name}: HF_HUB_OFFLINE is set and it is not in the cache; unset it, or give a model folder"
+        )
 
 
 def port_checked(llama: PreTrainedModel, tokenizer: Qwen2Tokenizer) -> tuple[Qwen2ForCausalLM, float]:

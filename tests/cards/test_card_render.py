@@ -1,17 +1,28 @@
 import importlib
+import json
 import re
 import shlex
 
 import pytest
 import yaml
-from finished import CORPUS_README, emotion_metrics, finish_chain, finish_corpus, finish_stage
+from finished import (
+    CORPUS_README,
+    emotion_metrics,
+    finish_chain,
+    finish_corpus,
+    finish_evaluation,
+    finish_space,
+    finish_stage,
+)
 
 from cards.chain import KINDS, read_chain
+from cards.figures import count_labels
 from cards.lint import lint_card, read_front_matter
-from cards.render import CardNames, render_card
+from cards.names import CardNames
+from cards.render import make_card, render_card
 from cards.run_card import main
-from dataset_builder.errors import InputError
-from dataset_builder.manifest import read_manifest
+from dataset_builder.errors import InputError, RecipeError
+from dataset_builder.manifest import Metric, read_manifest
 
 NAMES = CardNames(repo_id="lab/eeg-copilot", base_model="lab/eeg-pruned", dataset="lab/eeg-corpus")
 
@@ -24,8 +35,10 @@ def places(tmp_path_factory):
 @pytest.mark.parametrize("names", [None, NAMES], ids=["local", "named"])
 @pytest.mark.parametrize("stage", ["corpus", "base", "pruned", "recovered", "adapter", "merged", "gguf"])
 def test_every_stage_has_a_clean_card(places, stage, names):
-    text = render_card(places[stage], names)
-    assert lint_card(text) == []
+    card = make_card(places[stage], names)
+    text = card.text
+    assert card.lint([path.relative_to(places[stage]).as_posix() for path in places[stage].rglob("*")]) == []
+    assert len(text.encode()) <= 20_000
     assert str(places[stage].parent) not in text
     assert "Not a medical device" in text
     assert "10}, pages = {740}" in text
@@ -41,14 +54,14 @@ def test_huggingface_hub_reads_the_cards(places):
     card = ModelCard(render_card(places["adapter"], NAMES))
     assert card.data.base_model == "lab/eeg-pruned"
     assert card.data.base_model_relation == "adapter"
-    assert {round(result.metric_value, 4) for result in card.data.eval_results} == {0.2345, 0.1234}
+    assert card.data.eval_results is None, "no evaluation with controls is at hand"
 
 
 def test_corpus_card_keeps_what_load_dataset_reads(places):
     kept, _ = read_front_matter(CORPUS_README.decode())
     header, _ = read_front_matter(render_card(places["corpus"]))
     assert header["configs"] == kept["configs"]
-    assert header["license"] == "other"
+    assert (header["license"], header["license_name"]) == ("other", "faced-terms")
     assert header["license_link"].startswith("https://")
 
 
@@ -115,19 +128,121 @@ def test_a_folder_without_licence_says_unknown_until_told(tmp_path, places):
 
 def test_an_evaluation_lends_its_numbers_to_what_it_measured(tmp_path):
     places = finish_chain(tmp_path)
-    metrics = [*emotion_metrics(), *emotion_metrics("language model Q8_0")]
-    read = (places["corpus"], places["merged"], places["gguf"])
-    finish_stage(tmp_path / "evaluation", "evaluate", {"scores.json": b"{}"}, read, metrics=metrics)
+    evaluation = finish_evaluation(tmp_path, places, {"language model": True, "language model Q8_0": True})
     assert "model-index" not in render_card(places["gguf"], NAMES)
-    for stage, reader in (("gguf", "language model Q8_0"), ("merged", "language model")):
-        text = render_card(places[stage], NAMES, [tmp_path / "evaluation"])
-        results = read_front_matter(text)[0]["model-index"][0]["results"]
-        assert [result["metrics"][0]["name"] for result in results] == [f"{reader}, n=224"] * 2
-        assert f"| evaluate | balanced accuracy | {reader} | 0.2345 |" in text
-        assert "| evaluate | balanced accuracy | linear probe | 0.3456 |" in text
-    assert "| evaluate |" in render_card(places["corpus"], NAMES, [tmp_path / "evaluation"])
+    for stage, reader in (("gguf", "language model Q8_0"), ("merged", "language model"), ("adapter", "language model")):
+        card = make_card(places[stage], NAMES, [evaluation])
+        results = read_front_matter(card.text)[0]["model-index"][0]["results"]
+        assert [result["metrics"][0]["value"] for result in results] == [0.2345, 0.1234]
+        assert all(result["metrics"][0]["name"].startswith(f"{reader}, unseen subjects") for result in results)
+        assert all("n=224 trials, 95 % interval" in result["metrics"][0]["name"] for result in results)
+        assert f"| evaluate | balanced accuracy | {reader} | 0.2345 |" in card.text
+        assert "| evaluate | balanced accuracy | linear probe | 0.3456 |" in card.text
+        assert json.loads(card.files["assets/card-evaluation.json"])["stage"] == "evaluate"
+        assert "its controls pass" in card.text
+    assert "| evaluate |" in render_card(places["corpus"], NAMES, [evaluation])
     with pytest.raises(InputError, match="did not measure recovered as it is now"):
-        render_card(places["recovered"], NAMES, [tmp_path / "evaluation"])
+        render_card(places["recovered"], NAMES, [evaluation])
+
+
+def test_controls_that_failed_leave_the_numbers_but_no_claim(tmp_path):
+    places = finish_chain(tmp_path)
+    evaluation = finish_evaluation(tmp_path, places, {"language model": True, "language model Q8_0": False})
+    card = make_card(places["gguf"], NAMES, [evaluation])
+    assert "model-index" not in read_front_matter(card.text)[0]
+    assert "| evaluate | balanced accuracy | language model Q8_0 | 0.2345 |" in card.text
+    assert "not shown that its answers depend on the EEG" in " ".join(card.text.split())
+    assert card.lint(["eeg-copilot-Q8_0.gguf"]) == []
+    boast = card.text.replace("## Licence", "It reads the EEG.\n\n## Licence")
+    assert any("claims" in line for line in lint_card(boast, "model", None, card.verdicts))
+
+
+def test_pictures_are_the_same_each_time_and_say_what_they_show(tmp_path):
+    places = finish_chain(tmp_path, synthetic=True)
+    png = b"\x89PNG picture"
+    pictures = {"confusion-language-model-Q8_0.png": png, "trust-language-model-Q8_0.png": png + b"2"}
+    evaluation = finish_evaluation(tmp_path, places, {"language model Q8_0": False}, pictures)
+    one, two = (make_card(places["gguf"], NAMES, [evaluation]) for _ in range(2))
+    assert one.files == two.files
+    names = {f"assets/card-{kind}" for kind in ("accuracy.png", "confusion.png", "trust.png", "evaluation.json")}
+    assert set(one.files) == names
+    assert one.files["assets/card-confusion.png"] == png
+    assert all(one.files[name].startswith(b"\x89PNG") for name in names if name.endswith(".png"))
+    assert "![Confusion matrix of language model Q8_0: rows intended" in one.text
+    (evaluation / "confusion-language-model-Q8_0.png").write_bytes(b"other")
+    with pytest.raises(InputError, match="differs from its manifest; evaluate again"):
+        make_card(places["gguf"], NAMES, [evaluation])
+
+
+def test_pictures_of_sizes_come_from_the_chain(tmp_path):
+    root = tmp_path
+    weights = {"config.json": b"{}"}
+
+    def add(stage, parents, parameters, value):
+        metric = Metric(
+            name="perplexity", value=value, n=9, unit="tokens", split="manual", interval=[value - 1, value + 1]
+        )
+        facts = {"model": {"parameters": parameters, "shape": {"vocab": 64}}}
+        finish_stage(root / stage, stage, weights, parents, facts=facts, metrics=[metric])
+
+    add("base", (), 2_000_000, 20.0)
+    assert make_card(root / "base").files == {}, "one point is no comparison"
+    add("prune", (root / "base",), 1_000_000, 30.0)
+    add("recover", (root / "prune", root / "base"), 1_000_000, 25.0)
+    card = make_card(root / "recover")
+    assert set(card.files) == {"assets/card-perplexity.png"}
+    assert "(base 2 M: 20, prune 1 M: 30, recover 1 M: 25)" in card.text
+    files = [{"name": f"m-{kind}.gguf", "type": kind, "bytes": size} for kind, size in (("F16", 4000), ("Q8_0", 2000))]
+    agreement = [
+        Metric(name="label_agreement", value=0.9, n=9, unit="prompts", split="test", reader=f"GGUF {file['type']}")
+        for file in files
+    ]
+    made = {file["name"]: b"GGUF\x00" for file in files}
+    finish_stage(root / "gguf", "gguf", made, (root / "recover",), facts={"files": files}, metrics=agreement)
+    assert set(make_card(root / "gguf").files) == {"assets/card-perplexity.png", "assets/card-files.png"}
+
+
+def test_labels_are_counted_in_the_files_of_the_manifest(places):
+    counts = count_labels(places["corpus"], read_manifest(places["corpus"]))
+    assert sum(counts["train"].values()) == 28
+    assert counts["train"]["anger"] == 4
+    assert "assets/card-labels.png" in make_card(places["corpus"]).files
+
+
+def test_a_card_stays_short_whatever_its_manifest_holds(tmp_path):
+    places = finish_chain(tmp_path)
+    facts = {"base": {"licence": "apache-2.0"}} | {f"fact_{i}": "x" * 70 for i in range(500)}
+    finish_stage(places["merged"], "merge", {"config.json": b"{}"}, facts=facts)
+    card = make_card(places["merged"])
+    assert len(card.text.encode()) <= 20_000
+    assert "`manifest.json` has all of them." in card.text
+    assert card.lint() == []
+
+
+def test_a_space_keeps_how_it_is_run(tmp_path):
+    space = finish_space(tmp_path / "space", emoji="🧠", python_version="3.11", tags=["demo"])
+    card = make_card(space, CardNames("lab/eeg-demo", "lab/eeg-GGUF", "lab/eeg-corpus"))
+    header, _ = read_front_matter(card.text)
+    assert (header["sdk"], header["sdk_version"], header["app_file"]) == ("gradio", "6.31.0", "app.py")
+    assert (header["python_version"], header["emoji"]) == ("3.11", "🧠")
+    assert (header["models"], header["datasets"]) == (["lab/eeg-GGUF"], ["lab/eeg-corpus"])
+    assert {"demo", "research-only"} <= set(header["tags"])
+    assert "leaves your machine" in card.text
+    assert card.lint(["app.py"]) == []
+
+
+@pytest.mark.parametrize(
+    ("header", "error", "message"),
+    [
+        ({"sdk": "streamlit"}, RecipeError, "sdk"),
+        ({"colorfrom": "blue"}, RecipeError, "unknown key"),
+        ({"app_file": "main.py"}, InputError, "app_file 'main.py' is not among the files"),
+        ({"short_description": "x" * 61}, RecipeError, "short_description"),
+    ],
+)
+def test_a_space_that_could_not_run_has_no_card(tmp_path, header, error, message):
+    with pytest.raises(error, match=message):
+        make_card(finish_space(tmp_path / "space", **header))
 
 
 def test_a_base_from_a_folder_is_not_taken_for_one_of_the_hub(tmp_path):
@@ -164,7 +279,7 @@ def test_every_kind_has_a_template(places):
     from cards.render import _environment
 
     templates = set(_environment().list_templates())
-    assert {f"{kind}.md.jinja" for kind in KINDS.values()} == templates - {"base.md.jinja"}
+    assert {f"{kind}.md.jinja" for kind in KINDS.values()} == templates - {"base.md.jinja", "macros.md.jinja"}
 
 
 def test_command_prints_or_writes(places, tmp_path, capsys):

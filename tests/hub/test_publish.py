@@ -1,9 +1,10 @@
 """What a push promises beside the files: who may see them, versions, proposals, collections, a whole run at once."""
 
 import pytest
-from finished import finish_chain, finish_corpus, finish_stage
+from finished import finish_chain, finish_corpus, finish_evaluation, finish_stage
 
-from dataset_builder.errors import InputError
+from cards.front_matter import read_front_matter
+from dataset_builder.errors import CopilotError, InputError
 from hub_scripts.patience import HubError
 from hub_scripts.run_push import main
 from tests.hub_server.faults import Fault
@@ -139,26 +140,48 @@ def test_what_ollama_reads_goes_beside_the_gguf_files(hub, places, tmp_path, cap
     assert "--model g-GGUF/x-Q8_0.gguf" in card
 
 
-def test_a_space_goes_as_it_is(hub, tmp_path, capsys):
+def test_a_space_keeps_how_it_is_run_and_gets_its_card(hub, tmp_path, capsys):
     finish_stage(tmp_path / "s", "space", {"README.md": SPACE, "app.py": b"import gradio\n", ".env": b"A=1"})
-    push(capsys, "space", tmp_path / "s", "lab/demo")
+    push(capsys, "space", tmp_path / "s", "lab/demo", "--base-model", "lab/eeg-GGUF")
     assert hub.repo("spaces", "lab/demo").sdk == "gradio"
     assert set(hub.files("spaces", "lab/demo")) == {".gitattributes", "README.md", "app.py", "manifest.json"}
-    assert hub.files("spaces", "lab/demo")["README.md"] == SPACE
-    assert "nothing changed" in push(capsys, "space", tmp_path / "s", "lab/demo")
+    header, _ = read_front_matter(hub.files("spaces", "lab/demo")["README.md"].decode())
+    assert (header["title"], header["sdk_version"], header["app_file"]) == ("EEG", "6.0.0", "app.py")
+    assert header["models"] == ["lab/eeg-GGUF"]
+    again = push(capsys, "space", tmp_path / "s", "lab/demo", "--base-model", "lab/eeg-GGUF")
+    assert "nothing changed" in again
 
 
 @pytest.mark.parametrize(
     ("readme", "message"),
     [
         (b"# no front matter\n", "front matter"),
-        (SPACE.replace(b"gradio", b"streamlit"), "accepted gradio, docker, static"),
+        (SPACE.replace(b"gradio", b"streamlit"), "sdk: input should be 'gradio'"),
+        (SPACE.replace(b"app.py", b"main.py"), "app_file 'main.py'"),
     ],
 )
 def test_a_space_that_could_not_run_is_refused(tmp_path, readme, message):
     finish_stage(tmp_path / "s", "space", {"README.md": readme, "app.py": b""})
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(CopilotError, match=message):
         main(["space", str(tmp_path / "s"), "--repo-id", "lab/demo"])
+
+
+def test_pictures_go_with_the_card_and_leave_with_it(hub, places, capsys):
+    """What lies beside a card is in no manifest: it is known by its name, and nobody else's picture is touched."""
+    root = places["corpus"].parent
+    evaluation = finish_evaluation(root, places, {"language model Q8_0": False})
+    push(capsys, "gguf", places["gguf"], "lab/g-GGUF", "--evaluation", str(evaluation))
+    there = hub.files("models", "lab/g-GGUF")
+    assert {name for name in there if name.startswith("assets/")} == {
+        "assets/card-accuracy.png",
+        "assets/card-evaluation.json",
+    }
+    assert there["assets/card-evaluation.json"] == (evaluation / "manifest.json").read_bytes()
+    repo = hub.repo("models", "lab/g-GGUF")
+    files = dict(repo.tree("main"))
+    repo.commit("main", files | {"assets/theirs.png": files["README.md"]}, "a picture")
+    assert "removed 2" in push(capsys, "gguf", places["gguf"], "lab/g-GGUF")
+    assert {name for name in hub.files("models", "lab/g-GGUF") if name.startswith("assets/")} == {"assets/theirs.png"}
 
 
 def test_a_whole_run_names_each_base_on_the_hub(hub, places, capsys):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from finished import CORPUS_README, finish_chain, finish_corpus, finish_stage
+from finished import CORPUS_README, finish_chain, finish_corpus, finish_stage, make_rows
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
 from cards.render import CardNames
@@ -87,7 +87,10 @@ def test_dataset_keeps_its_configs_and_loses_old_shards(hub, push, tmp_path):
     repo.commit("main", files | {"notes/by-someone-else.txt": files["README.md"]}, "a note")
 
     facts = read_manifest(tmp_path / "corpus").facts
-    newer = {"README.md": CORPUS_README.replace(b"-abc", b"-def"), "data/train-00000-of-00001-def.parquet": b"PAR1\x00"}
+    newer = {
+        "README.md": CORPUS_README.replace(b"-abc", b"-def"),
+        "data/train-00000-of-00001-def.parquet": make_rows(9),
+    }
     finish_stage(tmp_path / "corpus", "corpus", newer, facts=facts)
     done = push("dataset", tmp_path / "corpus", *to)
     assert done.code == 0, done.err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -135,20 +136,29 @@ def test_models_answer_by_name(hub: HubServer, run: Path, tmp_path: Path) -> Non
     push_all(run, hub, tmp_path / "owner")
     hub.repo("datasets", NAME).access["guest"] = "accepted"
     stranger = Stranger(tmp_path / "stranger", hub.url)
-    (block,) = list_blocks(hub.files("models", f"{NAME}-adapter")["README.md"].decode(), "python")
-    loaded = stranger.program(block + ADAPTER)
+    cards = {end: hub.files("models", NAME + end)["README.md"].decode() for end in ("-pruned", "-adapter", "-merged")}
+    blocks = [block for card in cards.values() for block in list_blocks(card, "python")]
+    assert len(blocks) == 3
+    assert f'AutoPeftModelForCausalLM.from_pretrained("{NAME}-adapter")' in blocks[1]
+    assert f'load_dataset("{NAME}", split="test")' in blocks[2]
+    loaded = stranger.program("\n".join(blocks) + ADAPTER)
     assert json.loads(loaded.splitlines()[-1]) == ["PeftModelForCausalLM", f"{NAME}-pruned"]
+    for card in cards.values():
+        for line in (line for block in list_blocks(card, "bash") for line in block.splitlines()):
+            stranger.run(*shlex.split(line))
+    assert (stranger.home / "eeg-emotion-copilot-merged" / "model.safetensors").is_file()
 
     corpus, model = stranger.program(SNAPSHOT.format(name=NAME)).split()
     (gguf,) = Path(model).glob("*.gguf")
     command = ["eeg-copilot", "evaluate", "--corpus", corpus, "--model", str(gguf), "--out", "evaluation"]
-    told = stranger.run(*command, "--set", "max_rows=6", HF_HUB_OFFLINE="1")
+    command += ["--set", "max_rows=6", "--set", "held_out_fold=null"]
+    told = stranger.run(*command, HF_HUB_OFFLINE="1")
     assert "unseen subjects" in told
     assert (stranger.home / "evaluation" / "manifest.json").is_file()
 
 
 def finish_models(run: Path) -> None:
-    """Add a pruned model, an adapter and GGUF files to a run: random weights, but real files."""
+    """Add a pruned model, an adapter, a merged model and GGUF files to a run: random weights, but real files."""
     from factories import make_tiny_model
     from finished import finish_stage
     from peft import LoraConfig, get_peft_model
@@ -164,5 +174,6 @@ def finish_models(run: Path) -> None:
     names = ("adapter_config.json", "adapter_model.safetensors")
     adapter = {name: (run.parent / "adapter" / name).read_bytes() for name in names}
     finish_stage(run / "adapter", "adapter", adapter, (run / "pruned", run / "corpus"), synthetic=True)
+    finish_stage(run / "merged", "merge", files, (run / "pruned", run / "adapter"), synthetic=True)
     recipe = GgufRecipe(name="tiny", types=["Q8_0"], perplexity_windows=2, parity_prompts=1)
-    export_gguf(recipe, run / "pruned", run / "corpus", run / "gguf")
+    export_gguf(recipe, run / "merged", run / "corpus", run / "gguf")

@@ -17,6 +17,7 @@ from tests.hub_server import (  # noqa: F401  (each module registers its routes)
     groups,
     large,
     refs,
+    registry,
     repos,
 )
 from tests.hub_server.faults import Fault, Faults

@@ -129,9 +129,10 @@ def test_only_one_kind_of_text_is_given():
         load_text(TextConfig(hub=HubText(id="x"), mix=[TextConfig()]))
 
 
-def fake_hub(monkeypatch, rows=None, error=None):
+def fake_hub(monkeypatch, rows=None, error=None, offline=False):
     """Let `datasets.load_dataset` answer from memory; return the calls it gets."""
     calls = []
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", offline)
 
     def load_dataset(name, config, split, streaming):
         calls.append((name, config, split, streaming))
@@ -150,6 +151,19 @@ def test_hub_text_is_streamed_as_far_as_wanted(monkeypatch):
     assert calls == [("allenai/c4", "en", "train", True)]
     assert (text.fit + text.measure).split("\n")[-1] == f"{333:09d}"
     assert text.name == "allenai/c4"
+
+
+def test_offline_only_the_cache_is_read(monkeypatch):
+    calls = fake_hub(monkeypatch, [{"text": "a line of text"}] * 500, offline=True)
+    assert load_text(TextConfig(hub=HubText(id="allenai/c4", characters=3000))).name == "allenai/c4"
+    assert calls == [("allenai/c4", None, "train", False)], "a stream would leave nothing in the cache"
+    fake_hub(monkeypatch, error=ConnectionError("no\nroute"), offline=True)
+    with pytest.raises(InputError) as refusal:
+        load_text(TextConfig(hub=HubText(id="allenai/c4")))
+    assert str(refusal.value) == (
+        "text allenai/c4: HF_HUB_OFFLINE is set and it is not in the cache; unset it, or give a local file or folder "
+        "as text.path"
+    )
 
 
 def test_hub_errors_are_one_line(monkeypatch):
