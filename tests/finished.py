@@ -3,9 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
 from dataset_builder.manifest import Manifest, Metric, write_bytes
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import open_stage
+from dataset_builder.types import EMOTIONS
 
 CORPUS_README = b"""---
 pretty_name: A corpus
@@ -52,11 +57,18 @@ def finish_stage(
     return opened.manifest
 
 
-def finish_corpus(folder: Path, parquet: bytes = b"PAR1\x00rows\x00PAR1", **fields: Any) -> Manifest:
+def make_rows(n: int = 28) -> bytes:
+    """Return a Parquet file with the one column that a card reads."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"emotion": [EMOTIONS[i % len(EMOTIONS)] for i in range(n)]}), sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def finish_corpus(folder: Path, **fields: Any) -> Manifest:
     """Write a small corpus."""
     splits = {"train": {"rows": 28, "subjects": 1}, "test": {"rows": 28, "subjects": 1}}
     facts = {"splits": splits, "source": SOURCE, "values_per_code": 45}
-    files = {"README.md": CORPUS_README, "data/train-00000-of-00001-abc.parquet": parquet}
+    files = {"README.md": CORPUS_README, "data/train-00000-of-00001-abc.parquet": make_rows()}
     return finish_stage(folder, "corpus", files, **({"facts": facts} | fields))
 
 
@@ -90,3 +102,33 @@ def emotion_metrics(model: str = "language model") -> list[Metric]:
         Metric(**common, value=value, n=224, protocol=protocol, reader=reader, interval=[value - 0.05, value + 0.05])
         for reader, protocol, value in rows
     ]
+
+
+def make_verdicts(reader: str, *, passed: bool) -> list[dict[str, Any]]:
+    """Return what the controls of an evaluation say of a reader under both protocols."""
+    text = "reads the EEG: +0.1" if passed else "not shown to read the EEG: +0.0"
+    protocols = ("unseen subjects", "unseen subjects and clips")
+    where = [{"split": "test", "protocol": protocol, "reader": reader} for protocol in protocols]
+    return [place | {"reads_eeg": passed, "text": text, "clips": "", "comparisons": []} for place in where]
+
+
+def finish_evaluation(
+    root: Path, places: dict[str, Path], readers: dict[str, bool], files: dict[str, bytes] | None = None, **fields: Any
+) -> Path:
+    """Write an evaluation of the merged model and the GGUF files; `readers` tells whose controls passed."""
+    read = (places["corpus"], places["merged"], places["gguf"])
+    metrics = [metric for reader in readers for metric in emotion_metrics(reader)]
+    verdicts = [verdict for reader, passed in readers.items() for verdict in make_verdicts(reader, passed=passed)]
+    facts = {"verdicts": verdicts}
+    finish_stage(
+        root / "evaluation", "evaluate", files or {"x.json": b"{}"}, read, metrics=metrics, facts=facts, **fields
+    )
+    return root / "evaluation"
+
+
+def finish_space(folder: Path, **header: Any) -> Path:
+    """Write a Space whose program says nothing."""
+    keys = {"title": "EEG", "sdk": "gradio", "sdk_version": "6.31.0", "app_file": "app.py", "license": "apache-2.0"}
+    readme = f"---\n{yaml.safe_dump(keys | header)}---\n\n# EEG\n".encode()
+    finish_stage(folder, "space", {"README.md": readme, "app.py": b"import gradio\n", "requirements.txt": b"gradio\n"})
+    return folder
