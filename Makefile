@@ -4,6 +4,7 @@
 # make test-bounds  the corpus with the oldest datasets, pyarrow, pandas and numpy that we support
 # make hub-demo  push a demo run to a Hub on loopback, then use it as a stranger would (after make demo)
 # make nightly  the tests that take minutes
+# make docs  the documentation site, in build/site
 # make bench  one measured answer per question
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
   'import sys; sys.version_info[:2] >= (3, 11) and sys.version_info[:2] < (3, 14) and print("$(name)")' 2>/dev/null)))
@@ -23,7 +24,7 @@ BOUNDS := tests/corpus/test_builder.py tests/corpus/test_published.py
 # The tests of the interface drive a Chromium; where there is none and it cannot be installed, they are skipped.
 CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome
 
-.PHONY: demo hub-demo test test-bounds nightly check bench clean
+.PHONY: demo hub-demo test test-bounds nightly check docs bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -47,6 +48,9 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-test
 	for file in benchmarks/bench_*.py; do $(TEST_ENV) $(BIN)/python $$file || exit 1; done

@@ -8,18 +8,22 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from harness import write_result
 
+from dataset_builder.codecs import Codec
 from dataset_builder.corpus import CorpusRecipe, build_corpus, load_codec, load_split
 from dataset_builder.recipe import load_recipe
 from dataset_builder.types import EMOTIONS
 from model_recipes.calibration import measure_calibration
+from model_recipes.conformal import break_ties, fit_thresholds, name_device
 
 RECIPES = Path(__file__).parents[1] / "dataset_builder" / "recipes"
+SEED = 17
 MODES = ("session", "none", "causal", "calibration")
 
 _WHERE = {"split": "validation", "protocol": "unseen subjects", "reader": "the code itself"}
@@ -31,11 +35,20 @@ def read_corpus(faced: Path, recipe: str, split: str, *overrides: str) -> tuple[
     """Build a corpus; return what its code states of every row of a split, and the seconds it took."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        build_corpus(load_recipe(RECIPES / recipe, CorpusRecipe, overrides), faced, Path(folder) / "corpus")
-        codec, rows = load_codec(Path(folder) / "corpus"), load_split(Path(folder) / "corpus", split)
-    read = np.array([codec.read_probabilities(codec.from_text(text)) for text in rows["code"]])
+        corpus = Path(folder) / "corpus"
+        build_corpus(load_recipe(RECIPES / recipe, CorpusRecipe, overrides), faced, corpus)
+        codec, rows, train = load_codec(corpus), load_split(corpus, split), load_split(corpus, "train")
+    read, known = (read_codes(codec, part["code"]) for part in (rows, train))
     columns = {name: np.array(rows[name]) for name in ("label", "subject", "trial_id")}
+    thresholds = fit_thresholds(known, np.array(train["label"]), train.to_list(), SEED)
+    taken = break_ties(read, SEED, "measured") >= thresholds.pick([name_device(row) for row in rows])[0][:, None]
+    columns |= {"held": taken[np.arange(len(read)), columns["label"]], "set_size": taken.sum(axis=1)}
     return {"read": read, **columns}, time.perf_counter() - start
+
+
+def read_codes(codec: Codec, texts: Sequence[str]) -> np.ndarray:
+    """Return the nine probabilities that each code states, shape (n_rows, 9)."""
+    return np.array([codec.read_probabilities(codec.from_text(text)) for text in texts])
 
 
 def score_corpus(faced: Path, recipe: str, split: str, *overrides: str) -> dict[str, Any]:
@@ -46,7 +59,7 @@ def score_corpus(faced: Path, recipe: str, split: str, *overrides: str) -> dict[
 def measure(found: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Return accuracy, calibration error with its interval over subjects, and the same per trial for segments."""
     read, labels = found["read"], found["label"]
-    errors = {m.name: m for m in measure_calibration(read, labels, found["subject"].tolist(), seed=17, **_WHERE)}
+    errors = {m.name: m for m in measure_calibration(read, labels, found["subject"].tolist(), seed=SEED, **_WHERE)}
     trials, owners = np.unique(found["trial_id"], return_inverse=True)
     sums, of_trial = np.zeros((len(trials), len(EMOTIONS))), np.zeros(len(trials), dtype=int)
     np.add.at(sums, owners, np.log(read))
@@ -58,6 +71,8 @@ def measure(found: dict[str, Any], seconds: float) -> dict[str, Any]:
         "balanced_accuracy": balance(read, labels),
         **whole,
         **{name: metric.value for name, metric in errors.items() if name in _SHOWN},
+        "coverage_of_90_by_training_people": float(found["held"].mean()),
+        "set_size_by_training_people": float(found["set_size"].mean()),
         "calibration_interval": errors["calibration_error"].interval,
         "corpus_s": seconds,
     }
@@ -71,7 +86,8 @@ def balance(scores: np.ndarray, labels: np.ndarray) -> float:
 def show(name: str, found: dict[str, Any]) -> dict[str, Any]:
     print(
         f"{name:34s} {found['rows']:5d} rows  accuracy {found['accuracy']:.3f}  balanced "
-        f"{found['balanced_accuracy']:.3f}  ECE {found['calibration_error']:.3f}  {found['corpus_s']:.0f} s",
+        f"{found['balanced_accuracy']:.3f}  ECE {found['calibration_error']:.3f}  sets that hold the truth "
+        f"{found['coverage_of_90_by_training_people']:.3f}  {found['corpus_s']:.0f} s",
         flush=True,
     )
     return found

@@ -8,7 +8,15 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from copilot.gate import LOW_MARGIN, LOW_PROBABILITY, cap_age, check_text, find_cautions, find_reason_to_abstain
+from copilot.gate import (
+    LOW_MARGIN,
+    LOW_PROBABILITY,
+    cap_age,
+    check_age,
+    check_text,
+    find_cautions,
+    find_reason_to_abstain,
+)
 from dataset_builder.codecs.base import Codec
 from dataset_builder.errors import InputError
 from dataset_builder.prompts import DEFAULT_STYLE, Language, PromptFacts, Style, Suggestion
@@ -139,8 +147,8 @@ def answer_recording(
 
     Each window is encoded, rendered and scored by itself; the nine probabilities are averaged over the windows and the
     highest is the headline. Then one answer is generated, on the window that supports the headline best, with the
-    emotion fixed to the headline, so that the sentences cannot contradict the scores. A bad signal is not asked about
-    at all.
+    emotion fixed to the headline, so that the sentences cannot contradict the scores. Of a bad signal, or of a person
+    far from the ages that the model was trained on, it is not asked at all.
 
     Parameters
     ----------
@@ -168,7 +176,7 @@ def answer_recording(
         raise InputError("recording: holds no complete 30-s window")
     quality = assess_quality(recording)
     cautions = find_cautions(recording, quality)
-    if reason := find_reason_to_abstain(quality):
+    if reason := find_reason_to_abstain(quality) or check_age(recording.age):
         return RecordingAnswer(quality, True, reason, np.empty((0, len(EMOTIONS))), None, cautions)
     codes = codec.encode_recording(recording)
     facts = [describe_facts(trial) for trial in recording]

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 
 from copilot.answer import answer_recording
 from copilot.gate import cap_age
-from copilot.record import FORMATS, Record
+from copilot.record import FORMATS, REVIEW, Record, name_file
 from copilot.record.build import build_record
 from copilot.record.provenance import describe_model
 from dataset_builder.errors import InputError
@@ -24,6 +24,7 @@ from dataset_builder.manifest import MANIFEST, Artifact, Manifest, hash_file, re
 from dataset_builder.prompts import get_style
 from dataset_builder.recipe import StrictModel
 from dataset_builder.sources.recordings import read_recording
+from dataset_builder.sparse import fill_before, find_reconstruction, list_missing
 from dataset_builder.stage import open_stage
 from model_recipes.engine import Engine
 from model_recipes.gguf_file import read_copilot_gguf
@@ -44,6 +45,8 @@ class RecordOptions(StrictModel):
         The recording is made up; the record says so.
     formats : list of str
         Keys of `copilot.record.FORMATS`.
+    fill_channels : {"spline", "learned"} or None
+        How scalp channels that the recording lacks are reconstructed for the code; None: not at all.
     seed : int
         Seed of the generated answer.
     """
@@ -51,7 +54,8 @@ class RecordOptions(StrictModel):
     age: Annotated[int, Field(ge=0, le=120), AfterValidator(cap_age)] | None = None
     sex: Literal["F", "M"] | None = None
     synthetic: bool = False
-    formats: list[Literal["json", "html"]] = Field(default=["json", "html"], min_length=1)
+    formats: list[Literal["json", "html", "pdf", "fhir"]] = Field(default=["json", "html"], min_length=1)
+    fill_channels: Literal["spline", "learned"] | None = None
     seed: int = Field(default=17, ge=0)
 
 
@@ -90,16 +94,20 @@ def draft_record(
     model = read_copilot_gguf(model_path)
     recording = read_recording(recording_path, age=options.age, sex=options.sex)
     recording = model.codec.cut(replace(recording, synthetic=recording.synthetic or options.synthetic))
-    inputs = describe_inputs(recording_path)
+    inputs, codec = describe_inputs(recording_path), model.codec
+    if options.fill_channels and list_missing(recording.channels):
+        filling = find_reconstruction(codec, options.fill_channels)
+        codec = fill_before(codec, filling)
+        recording = replace(recording, notes=(*recording.notes, filling.tell(recording.channels)))
     with Engine(model_path, n_threads=n_threads) as engine:
-        answer = answer_recording(recording, engine, model.codec, get_style(model.prompt), seed=options.seed)
+        answer = answer_recording(recording, engine, codec, get_style(model.prompt), seed=options.seed)
     record = build_record(recording, answer, describe_model(model, model_path), sha256=inputs[0].sha256)
     parents = [model_path.parent] if (model_path.parent / MANIFEST).is_file() else []
     with open_stage("record", out, options, parents=parents, inputs=inputs, seed=options.seed) as stage:
         stage.synthetic = stage.synthetic or record.synthetic or bool(record.provenance.synthetic_training)
         stage.facts = _summarise(record)
         for name in options.formats:
-            write_bytes(stage.folder / f"record.{name}", FORMATS[name](record))
+            write_bytes(stage.folder / name_file(name), FORMATS[name](record))
     assert stage.manifest is not None
     return record, stage.manifest
 
@@ -120,6 +128,8 @@ def _refuse_other_work(out: Path) -> None:
         return
     if not out.is_dir() or read_manifest(out).stage != "record":
         raise InputError(f"{out.name}: holds something other than a record; choose an empty or new folder")
+    if (out / REVIEW).exists():
+        raise InputError(f"{out.name}: holds a record that people have reviewed; choose an empty or new folder")
 
 
 def _summarise(record: Record) -> dict[str, object]:

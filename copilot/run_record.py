@@ -3,7 +3,7 @@
 import argparse
 from typing import NoReturn
 
-from copilot.record import FORMATS, Record
+from copilot.record import DEFAULT_FORMATS, FORMATS, Record
 from copilot.record.types import NOTICE
 from copilot.record_stage import RecordOptions, draft_record
 from dataset_builder.errors import RecipeError
@@ -28,7 +28,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--sex", choices=["F", "M"], help="sex (not stated if left out)")
     parser.add_argument("--synthetic", action="store_true", help="mark the recording as made up")
     parser.add_argument("--out", default="record", help="folder to write (default: %(default)s)")
-    parser.add_argument("--format", nargs="+", choices=list(FORMATS), default=list(FORMATS), help="default: all")
+    parser.add_argument(
+        "--format", nargs="+", choices=list(FORMATS), default=list(DEFAULT_FORMATS), help="default: json html"
+    )
+    parser.add_argument(
+        "--fill-channels", choices=["spline", "learned"], help="reconstruct missing scalp channels (default: do not)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: its own choice)")
     return parser
 
@@ -38,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     formats = list(dict.fromkeys(args.format))
     values = {"age": args.age, "sex": args.sex, "synthetic": args.synthetic, "formats": formats}
+    values["fill_channels"] = args.fill_channels
     options = validate(RecordOptions, values, where="options")
     if args.threads is not None and args.threads < 1:
         raise RecipeError(f"--threads: found {args.threads}; accepted: 1 or more")

@@ -1,7 +1,6 @@
 """The corpus: every trial as one chat row, split by subject, audited, written as Parquet that `datasets` reads."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,15 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 from pydantic import Field
-from tqdm import tqdm
 
-from dataset_builder.alphabets import Tokenizer, check_alphabet, count_tokens, load_tokenizer
+from dataset_builder.alphabets import check_alphabet, load_tokenizer
 from dataset_builder.audit import audit_corpus
-from dataset_builder.codecs import Codec, CodecConfig, Fitted, dump_codec, load_codec_bytes, make_codec
+from dataset_builder.augment import AugmentConfig, check_augment
+from dataset_builder.codecs import Codec, CodecConfig, dump_codec, load_codec_bytes, make_codec
 from dataset_builder.data_report import render_data_report
 from dataset_builder.errors import InputError
-from dataset_builder.extract import FEATURES, Extraction, SubjectFacts, extract_subjects
-from dataset_builder.fitting import assign_trials, fit_codec
+from dataset_builder.extract import FEATURES, SubjectFacts, extract_subjects
+from dataset_builder.fitting import fit_codec, learn_reconstruction
 from dataset_builder.manifest import Artifact, Manifest, describe_file, read_manifest, write_bytes, write_text
 from dataset_builder.preprocess import PreprocessingConfig
 from dataset_builder.prompts import LIBRARY, PromptConfig, get_style
@@ -26,8 +25,10 @@ from dataset_builder.recipe import StrictModel
 from dataset_builder.rows import SCHEMA, RowMaker, fold_clips
 from dataset_builder.sources import SOURCES, FacedConfig, SourceSection
 from dataset_builder.sources.base import Source
+from dataset_builder.sparse import attach_reconstruction
 from dataset_builder.splits import SplitConfig, SplitPlan, plan_splits
 from dataset_builder.stage import find_finished, fingerprint_files, open_stage
+from dataset_builder.tables import TableMaker
 from dataset_builder.trained_people import describe_people
 
 CODEC_FILE = "codec.safetensors"
@@ -42,10 +43,13 @@ class CorpusRecipe(StrictModel):
     name : str
     version : int
     seed : int
-    source, preprocessing, codec, prompt, split
+    source, preprocessing, codec, prompt, augment, split
         Sections; each is documented at its class.
     shard_rows : int
         Most rows in one Parquet file.
+    reconstruct : bool
+        Learn from the training subjects how channels go together and save it with the codec, so that records and live
+        streams of small headsets can have missing channels reconstructed. Changes no row.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -55,8 +59,10 @@ class CorpusRecipe(StrictModel):
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     codec: Annotated[CodecConfig, Field(discriminator="name")]
     prompt: PromptConfig = PromptConfig()
+    augment: AugmentConfig = AugmentConfig()
     split: SplitConfig = SplitConfig()
     shard_rows: int = Field(default=1000, ge=1)
+    reconstruct: bool = False
 
 
 def build_corpus(
@@ -65,6 +71,7 @@ def build_corpus(
     out_dir: str | Path,
     workers: int = 1,
     tokenizer: str | Path | None = None,
+    cluster: str | None = None,
 ) -> Manifest:
     """Turn a folder of recordings into a chat corpus.
 
@@ -85,6 +92,8 @@ def build_corpus(
     tokenizer : str or Path, optional
         A ``tokenizer.json`` or a folder with one. With it every symbol of the code is checked to be one token, and
         rows tell how many tokens they take.
+    cluster : str, optional
+        ``"local"`` or the address of a Dask scheduler, whose workers read instead; the result is the same.
 
     Returns
     -------
@@ -94,11 +103,14 @@ def build_corpus(
     ------
     InputError
         If the raw data cannot be used, or the tokenizer splits or merges the code's symbols.
+    RecipeError
+        If the codec cannot give the copies that the recipe asks for.
     AuditError
         If the rows leak: see `dataset_builder.audit`.
     """
     source: Source = SOURCES[recipe.source.name](Path(raw_dir), recipe.source, recipe.preprocessing)
     codec = make_codec(recipe.codec)
+    check_augment(recipe.augment, codec)
     counter = None if tokenizer is None else load_tokenizer(tokenizer)
     if counter is not None:
         check_alphabet(codec, counter)
@@ -111,7 +123,7 @@ def build_corpus(
         return finished
     with open_stage("corpus", out_dir, recipe, seed=recipe.seed, **key) as stage:
         stage.scratch += (FEATURES,)
-        people = extract_subjects(source, codec, plan.subjects, stage.folder / FEATURES, workers)
+        people = extract_subjects(source, codec, plan.subjects, stage.folder / FEATURES, workers, cluster)
         facts = [extraction.facts for extraction in people.values()]
         stage.synthetic = source.info.synthetic
         stage.inputs += [describe_file(path, source.root) for path in source.tables()]
@@ -121,7 +133,7 @@ def build_corpus(
         fitted = fit_codec(codec, people, plan, folds, recipe.seed)
         codec = fitted.codec
         maker = RowMaker(source.info.name, codec, get_style(recipe.prompt), recipe.seed)
-        tables, unused = _make_tables(people, plan, folds, maker, fitted, counter)
+        tables, unused = TableMaker(plan, folds, maker, fitted, recipe.augment, counter).make_tables(people)
         digests = {row_id: digest for person in facts for row_id, digest in maker.list_digests(person)}
         stage.facts["audit"] = audit_corpus(tables, plan, digests, maker.render_prompt, maker.style, codec)
         stage.facts |= {
@@ -135,6 +147,8 @@ def build_corpus(
         }
         stage.dropped |= _count_dropped(facts, unused, len(source.subjects()) - len(plan.subjects))
         write_shards(stage.folder, tables, recipe.shard_rows)
+        if recipe.reconstruct:
+            codec = attach_reconstruction(codec, learn_reconstruction(codec, people, plan, folds))
         write_bytes(stage.folder / CODEC_FILE, dump_codec(codec))
         write_text(stage.folder / REPORT_FILE, render_data_report(recipe, source, codec, tables, stage))
         write_text(stage.folder / "README.md", render_readme(recipe, source, tables, stage))
@@ -221,32 +235,6 @@ def _refuse_empty(facts: list[SubjectFacts], plan: SplitPlan) -> None:
     if not usable & set(plan.train_subjects):
         first = next((person.detail for person in facts if person.state != "used"), "no subject takes part in training")
         raise InputError(f"{len(facts) - len(usable)} of {len(facts)} subjects cannot be used: {first}")
-
-
-def _make_tables(
-    people: Mapping[str, Extraction],
-    plan: SplitPlan,
-    folds: dict[int, int],
-    maker: RowMaker,
-    fitted: Fitted,
-    counter: Tokenizer | None,
-) -> tuple[dict[str, pa.Table], int]:
-    """Return one table per split, and how many trials have no label or no split."""
-    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in plan.splits}
-    unused = 0
-    for extraction in tqdm(people.values(), desc="encode", unit="subject", disable=None):
-        facts = extraction.facts
-        if facts.state != "used":
-            continue
-        codes = fitted.encode(facts.subject, extraction.load(), [trial.clip for trial in facts.trials])
-        for split, row in zip(assign_trials(facts, plan, folds), maker.make_rows(facts, codes, folds), strict=True):
-            if row is None or split is None:
-                unused += 1
-                continue
-            if counter is not None:
-                row["n_tokens"] = sum(count_tokens(counter, turn["content"]) for turn in row["messages"])
-            rows[split].append(row)
-    return {split: pa.Table.from_pylist(found, schema=SCHEMA) for split, found in rows.items()}, unused
 
 
 def _count(table: pa.Table) -> dict[str, int]:

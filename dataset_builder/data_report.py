@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from dataset_builder.codecs import Codec
-from dataset_builder.errors import InputError
+from dataset_builder.errors import InputError, ResourceError
 from dataset_builder.sources.base import Source
 from dataset_builder.stage import Stage
 from dataset_builder.types import BANDS, EMOTIONS
@@ -82,20 +82,25 @@ def render_data_report(
 
 
 def measure_band_error(source: Source, codec: Codec, subjects: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the mean error of the decoded power per band in dB, over a few recordings; None where none can be read.
+    """Return the mean error of the decoded power per band in dB, over a few recordings; None where none is used.
 
     Returns
     -------
     dict or None
         ``bands`` (dict of str to float, dB), ``subjects`` and ``trials`` (counts); see `Codec.measure_error`.
+
+    Raises
+    ------
+    ResourceError
+        If a recording that was encoded is not there any more.
     """
     usable = [subject["subject"] for subject in subjects if subject["state"] == "used"][:_MEASURED_SUBJECTS]
     errors = []
     for subject in tqdm(usable, desc="measure error", unit="subject", disable=None):
         try:
             errors.append(codec.measure_error(source.read(subject, codec.reads)))
-        except InputError:  # it has changed since it was encoded
-            continue
+        except InputError as error:  # it was read before: to leave it out would give another report
+            raise ResourceError(f"{subject}: can no longer be read; run again when it can ({error})") from None
     if not errors:
         return None
     stacked = np.concatenate(errors)

@@ -2,12 +2,22 @@
 
 from typing import ClassVar
 
+#: Longest message, letters; what was found can be as long as a file.
+_MAX_LETTERS = 1000
+
 
 class CopilotError(Exception):
-    """Base of all our errors. The message is one line: which file or key, what was found, what is accepted."""
+    """Base of all our errors. The message is one line: which file or key, what was found, what is accepted.
+
+    What was found may be anything that a file holds. So that it can neither break the line nor command a terminal,
+    letters that do not print are written as escapes, and the middle of a very long message is left out.
+    """
 
     #: Whether the same command may go on from where it stopped.
     resumable: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_to_one_line(message))
 
 
 class InputError(CopilotError):
@@ -34,3 +44,11 @@ class ResourceError(CopilotError):
     """The machine ran out of something (disk, memory); what is done is kept and the same command goes on from there."""
 
     resumable: ClassVar[bool] = True
+
+
+def _to_one_line(message: str) -> str:
+    if not message.isprintable():
+        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in message)
+    if len(message) > _MAX_LETTERS:
+        message = f"{message[: _MAX_LETTERS // 2]} ... {message[-_MAX_LETTERS // 2 + 5 :]}"
+    return message

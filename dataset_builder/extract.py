@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from tqdm import tqdm
 
+from dataset_builder.cluster import run_on_cluster
 from dataset_builder.codecs import Codec
 from dataset_builder.codecs.base import Features
 from dataset_builder.errors import InputError, ResourceError
@@ -117,7 +118,7 @@ class Extraction:
 
 
 def extract_subjects(
-    source: Source, codec: Codec, subjects: Sequence[str], folder: Path, workers: int = 1
+    source: Source, codec: Codec, subjects: Sequence[str], folder: Path, workers: int = 1, cluster: str | None = None
 ) -> dict[str, Extraction]:
     """Read subjects and keep what the codec needs of them.
 
@@ -131,6 +132,8 @@ def extract_subjects(
         Where the features lie; those that are there already are not made again.
     workers : int
         Processes.
+    cluster : str, optional
+        Where to read instead of in processes of our own; see `dataset_builder.cluster.run_on_cluster`.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def extract_subjects(
     missing = [subject for subject, extraction in found.items() if extraction is None]
     show = tqdm(total=len(subjects), initial=len(subjects) - len(missing), desc="read", unit="subject", disable=None)
     with show:
-        for subject, path in _run(_Extractor(source, codec, folder), missing, workers):
+        for subject, path in _read_all(_Extractor(source, codec, folder), missing, workers, cluster):
             found[subject] = _read_extraction(path)
             show.update()
     return {subject: extraction for subject, extraction in found.items() if extraction is not None}
@@ -186,11 +189,30 @@ class _Extractor:
     folder: Path
 
     def __call__(self, subject: str) -> Path:
+        return self.keep(subject, self.render(subject))
+
+    def render(self, subject: str) -> bytes:
+        """Return a subject's file."""
         facts, features = read_subject(self.source, self.codec, subject)
-        path = self.folder / f"{subject}.safetensors"
         arrays = {name: np.ascontiguousarray(array) for name, array in features.items()}
-        write_bytes(path, save(arrays, metadata={"facts": facts.model_dump_json()}))
+        return bytes(save(arrays, metadata={"facts": facts.model_dump_json()}))
+
+    def keep(self, subject: str, data: bytes) -> Path:
+        """Write a subject's file."""
+        path = self.folder / f"{subject}.safetensors"
+        write_bytes(path, data)
         return path
+
+
+def _read_all(
+    extractor: _Extractor, subjects: list[str], workers: int, cluster: str | None
+) -> Iterator[tuple[str, Path]]:
+    """Yield each subject with its file. Workers of a cluster send theirs: only this process need see the folder."""
+    if cluster is None:
+        yield from _run(extractor, subjects, workers)
+        return
+    for subject, data in run_on_cluster(cluster, extractor.render, subjects, workers):
+        yield subject, extractor.keep(subject, data)
 
 
 def _run(work: Callable[[str], Path], subjects: list[str], workers: int) -> Iterator[tuple[str, Path]]:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 from dataset_builder.codecs import Codec, Features, Fitted, Target
+from dataset_builder.errors import InputError
 from dataset_builder.extract import Extraction, SubjectFacts
+from dataset_builder.sparse import Reconstruction, fit_reconstruction
 from dataset_builder.splits import SplitPlan
 
 
@@ -37,6 +39,23 @@ def fit_codec(
         for subject, trials in chosen.items()
     }
     return codec.fit_supervised(dict(zip(chosen, kept, strict=True)), targets, seed)
+
+
+def learn_reconstruction(
+    codec: Codec, people: Mapping[str, Extraction], plan: SplitPlan, folds: dict[int, int]
+) -> Reconstruction:
+    """Learn from the training subjects' training trials how channels go together; see `fit_reconstruction`.
+
+    Raises
+    ------
+    InputError
+        If the codec does not read differential entropy of all channels, or too few people are there.
+    """
+    if codec.reads != "de":
+        raise InputError(f"reconstruct: codec {codec.name} reads {codec.reads}; accepted: codecs that read de")
+    chosen = _choose_trials(people, plan, folds)
+    kept = (_take_trials(people[subject], trials)["power"] for subject, trials in chosen.items())
+    return fit_reconstruction(power.swapaxes(1, 2) for power in kept)
 
 
 def assign_trials(facts: SubjectFacts, plan: SplitPlan, folds: dict[int, int]) -> list[str | None]:

@@ -116,7 +116,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     except FileNotFoundError:
         state = "no such folder" if not folder.exists() else f"no {MANIFEST}, so it is not a finished stage"
         raise InputError(f"{folder.name}: {state}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder.name}/{MANIFEST}: cannot be read ({type(error).__name__})") from None
     return validate(Manifest, values, where=f"{folder.name}/{MANIFEST}")
 

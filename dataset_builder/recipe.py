@@ -1,5 +1,6 @@
 """Strict recipes: YAML in, a typed and frozen config out, one clear line when something is off."""
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +20,28 @@ class StrictModel(BaseModel):
 Model = TypeVar("Model", bound=StrictModel)
 
 
+#: What PyYAML raises besides its own errors: for a date such as 2001-99-99, a number such as 0b2, a thousand brackets.
+_BAD_VALUES = (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, RecursionError)
+
+#: Largest recipe that is read, bytes; ours take a kilobyte.
+_MAX_BYTES = 100_000
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 without its traps for recipes: a key given twice is refused."""
+    """YAML 1.1 without its traps for recipes: a key given twice is refused, and so is an alias.
+
+    A few nested aliases stand for more values than any memory holds.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "an alias (*name); write the value itself", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        counts = Counter(str(self.construct_object(key, deep=True)) for key, _ in node.value)
+        repeated = sorted(key for key, count in counts.items() if count > 1)
         if repeated:
             raise yaml.constructor.ConstructorError(
                 None, None, f"key given twice: {', '.join(repeated)}", node.start_mark
@@ -55,11 +72,7 @@ def load_recipe(path: str | Path, model: type[Model], overrides: Sequence[str] =
         Names the file, the key, what was found and what is accepted.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(f"recipe {path.name}: cannot be read ({error.strerror})") from error
-    values = _parse_yaml(text, path.name)
+    values = _parse_yaml(_read_text(path), path.name)
     for override in overrides:
         _apply_override(values, override)
     return validate(model, values, where=path.name)
@@ -73,6 +86,17 @@ def validate(model: type[Model], values: Any, where: str) -> Model:
         raise RecipeError(f"{where}: " + "; ".join(_explain(item, model) for item in error.errors())) from None
 
 
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RecipeError(f"recipe {path.name}: {path.stat().st_size} bytes; accepted: at most {_MAX_BYTES}")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"recipe {path.name}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise RecipeError(f"recipe {path.name}: is not text in UTF-8") from None
+
+
 def _parse_yaml(text: str, name: str) -> dict[str, Any]:
     try:
         values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -80,6 +104,8 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""
         raise RecipeError(f"recipe {name}{place}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except _BAD_VALUES as error:
+        raise RecipeError(f"recipe {name}: not valid YAML ({type(error).__name__}: {error})") from None
     if not isinstance(values, dict):
         raise RecipeError(f"recipe {name}: expected a mapping of keys, found {type(values).__name__}")
     return values
@@ -96,7 +122,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             raise RecipeError(f"--set {override}: {section} is a single value, not a section")
     try:
         values[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError:
+    except (yaml.YAMLError, *_BAD_VALUES):
         raise RecipeError(f"--set {override}: the value is not valid YAML") from None
 
 

@@ -1,18 +1,19 @@
 """Pictures of the signal itself: traces and scalp maps, as PNG bytes."""
 
-from __future__ import annotations  # MNE loads a part of itself for every class that an annotation evaluates
-
 from collections.abc import Sequence
 from typing import Any
 
-import mne
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 
 from dataset_builder.errors import InputError
-from dataset_builder.figures import INK, STYLE, to_png
+from dataset_builder.figures import FAINT, INK, STYLE, to_png
+from dataset_builder.scalp_map import flatten_places, locate_channels, make_grid, make_interpolator
 from dataset_builder.types import BANDS
 
 #: Colours of traces from front to back, by the first letter of a channel's name.
@@ -23,6 +24,9 @@ _LANE_SD = 5.0
 
 #: An interpolated map from fewer places would be mostly invented.
 MIN_MAP_CHANNELS = 8
+
+#: Radius of a map in inches, points along its side, and how far it reaches beyond head and channels.
+_MAP_RADIUS_IN, _MAP_PIXELS, _BEYOND = 0.84, 64, 1.04
 
 
 def plot_traces(signal_uv: np.ndarray, sfreq_hz: float, channels: Sequence[str], marked: Sequence[str] = ()) -> bytes:
@@ -84,38 +88,64 @@ def plot_band_topomaps(band_de: np.ndarray, channels: Sequence[str]) -> bytes:
     InputError
         If fewer than `MIN_MAP_CHANNELS` channels have a position.
     """
-    montage = _load_montage()
-    placed = [row for row, name in enumerate(channels) if name in montage.ch_names]
-    if len(placed) < MIN_MAP_CHANNELS:
-        raise InputError(f"scalp map: {len(placed)} channels have a 10-10 position; at least {MIN_MAP_CHANNELS} needed")
-    info = mne.create_info([channels[row] for row in placed], sfreq=1.0, ch_types="eeg")
-    info.set_montage(montage)
-    power_db = 10 * np.log10(np.exp(2.0 * np.asarray(band_de, dtype=np.float64)[placed]) / (2 * np.pi * np.e))
-    with rc_context(STYLE | {"axes.edgecolor": INK}):
+    rows, places = locate_channels(channels)
+    if len(rows) < MIN_MAP_CHANNELS:
+        raise InputError(f"scalp map: {len(rows)} channels have a 10-10 position; at least {MIN_MAP_CHANNELS} needed")
+    power_db = 10 * np.log10(np.exp(2.0 * np.asarray(band_de, dtype=np.float64)[rows]) / (2 * np.pi * np.e))
+    dots = flatten_places(places)
+    reach = max(1.0, float(np.hypot(*dots.T).max())) * _BEYOND
+    maps = make_interpolator(places, make_grid(reach, _MAP_PIXELS)) @ power_db
+    with rc_context(STYLE):
         figure = Figure(figsize=(10, 2.75), dpi=125)
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))  # one for all: each further one costs as much as its map
+        axes.set_axis_off()
         for column, (band, (low, high)) in enumerate(BANDS.items()):
-            axes = figure.add_axes((0.008 + column * 0.2, 0.2, 0.175, 0.66))
-            image, _ = mne.viz.plot_topomap(
-                power_db[:, column],
-                info,
-                axes=axes,
-                show=False,
-                cmap="viridis",
-                vlim=(power_db[:, column].min(), power_db[:, column].max()),
-                contours=4,
-                sensors="k.",
-                res=96,
-            )
-            for dots in axes.lines:
-                dots.set_markersize(3)
-            axes.set_title(f"{band}  {low:g}–{high:g} Hz", fontsize=9, fontweight="bold", pad=4)
-            bar = figure.colorbar(
-                image, cax=figure.add_axes((0.038 + column * 0.2, 0.15, 0.115, 0.035)), orientation="horizontal"
-            )
-            bar.ax.tick_params(labelsize=7.5, length=2, pad=2)
-            bar.ax.locator_params(nbins=3)
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            centre, limits = (0.955 + 2 * column, 1.4), (power_db[:, column].min(), power_db[:, column].max())
+            _draw_map(axes, maps[:, column].reshape(_MAP_PIXELS, _MAP_PIXELS), centre, limits)
+            _draw_head(axes, np.asarray(centre), _MAP_RADIUS_IN / reach, dots)
+            _draw_colours(axes, centre[0], limits)
+            name = f"{band}  {low:g}–{high:g} Hz"
+            axes.text(centre[0], 2.42, name, ha="center", va="bottom", fontsize=9, fontweight="bold")
+        axes.set(xlim=(0, 10), ylim=(0, 2.75))
         return to_png(figure)
+
+
+def _draw_map(axes: Axes, values: np.ndarray, centre: tuple[float, float], limits: tuple[float, float]) -> None:
+    """Draw one round map with four lines of equal value; lengths in inches."""
+    (x, y), radius = centre, _MAP_RADIUS_IN
+    circle = Circle(centre, radius, transform=axes.transData)
+    extent = (x - radius, x + radius, y - radius, y + radius)
+    image = axes.imshow(
+        values, extent=extent, origin="lower", aspect="auto", cmap="viridis", clim=limits, interpolation="bilinear"
+    )
+    image.set_clip_path(circle)
+    if limits[1] - limits[0] > 1e-9:
+        levels = np.linspace(*limits, 6)[1:-1]
+        lines = axes.contour(values, levels, extent=extent, origin="lower", colors=INK, linewidths=0.7)
+        lines.set_clip_path(circle)
+
+
+def _draw_head(axes: Axes, centre: np.ndarray, scale_in: float, dots: np.ndarray) -> None:
+    """Draw the head's outline with nose and ears, and where the channels lie."""
+    turn = np.linspace(0, 2 * np.pi, 90)
+    ear = np.array([[0.995, 0.14], [1.06, 0.17], [1.08, 0.06], [1.06, -0.1], [1.05, -0.19], [0.98, -0.2]])
+    outline = [np.stack([np.cos(turn), np.sin(turn)], axis=1), ear, ear * (-1, 1)]
+    outline.append(np.array([[-0.12, 0.993], [0.0, 1.1], [0.12, 0.993]]))
+    axes.add_collection(LineCollection([centre + line * scale_in for line in outline], colors=INK, linewidths=1.1))
+    axes.plot(*(centre + dots * scale_in).T, "k.", markersize=3)
+
+
+def _draw_colours(axes: Axes, x: float, limits: tuple[float, float]) -> None:
+    """Draw which colour is which value, below a map."""
+    left, right, top, bottom = x - 0.575, x + 0.575, 0.5, 0.41
+    ramp = np.linspace(0, 1, 128)[np.newaxis]
+    axes.imshow(ramp, extent=(left, right, bottom, top), aspect="auto", cmap="viridis", interpolation="nearest")
+    span = limits[1] - limits[0]
+    ticks = [tick for tick in MaxNLocator(3).tick_values(*limits) if limits[0] <= tick <= limits[1] and span > 1e-9]
+    for tick in ticks or limits[:1]:
+        place = left + (right - left) * ((tick - limits[0]) / span if span > 1e-9 else 0.5)
+        axes.plot([place, place], [bottom, bottom - 0.03], color=FAINT, linewidth=0.8)
+        axes.text(place, bottom - 0.05, f"{round(tick, 6):g}", ha="center", va="top", fontsize=7.5, color=FAINT)
 
 
 def _fit_axes(axes: Axes, figure: Figure, bottom_in: float, top_in: float) -> None:
@@ -149,9 +179,3 @@ def _round_up(value: float) -> float:
     """Return the next number of the series 1, 2, 5, 10, 20, 50 ..."""
     power = 10 ** np.floor(np.log10(value))
     return float(next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9)))
-
-
-def _load_montage() -> mne.channels.DigMontage:
-    """Return 10-05 positions; MNE renamed the montage in 1.13."""
-    name = "colin27_1005" if "colin27_1005" in mne.channels.get_builtin_montages() else "standard_1005"
-    return mne.channels.make_standard_montage(name)

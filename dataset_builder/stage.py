@@ -1,17 +1,16 @@
 """Stages: a folder that appears complete, with its manifest, or not at all.
 
 A stage writes into ``<out>.partial`` beside its target and swaps the folder in when all is done (`open_stage`). A run
-that dies leaves only the ``.partial`` folder, which no later stage accepts.
+that dies leaves only the ``.partial`` folder, which no later stage accepts. What is done on disk is in `stage_folder`.
 """
 
 import errno
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +30,16 @@ from dataset_builder.manifest import (
     write_text,
 )
 from dataset_builder.recipe import StrictModel
+from dataset_builder.stage_folder import (
+    KEY_FILE,
+    clear_leftovers,
+    clear_partial,
+    lock_folder,
+    prepare_partial,
+    refuse_foreign,
+    remove_path,
+    swap_in,
+)
 
 
 @dataclass
@@ -99,38 +108,39 @@ def open_stage(
     Raises
     ------
     InputError
-        If `out` exists and is not a folder that we wrote, or a parent is incomplete.
+        If `out` exists and is not a folder that we wrote, a parent is incomplete, or another process writes there.
+    ResourceError
+        If the disk is full, or a file that is read or written goes away meanwhile; what is done is kept.
     """
     out = Path(out)
-    _refuse_foreign(out)
+    refuse_foreign(out)
     key = stage_key(name, recipe, parents=parents, inputs=inputs, fingerprint=fingerprint)
     partial = out.with_name(out.name + ".partial")
-    try:
-        resumed = _prepare_partial(partial, key)
-    except OSError as error:
-        raise InputError(f"{out.name}: cannot be written here ({error.strerror})") from None
     synthetic = any(read_manifest(path).synthetic for path in parents)
-    stage = Stage(folder=partial, resumed=resumed, inputs=list(inputs), synthetic=synthetic)
     started, clock = datetime.now(UTC), time.monotonic()
-    try:
-        yield stage
-    except CopilotError as error:
-        if not error.resumable:  # the input or the result is at fault: going on later would not help
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise ResourceError(
-            f"{out.name}: the disk is full ({error.strerror}); what is done is kept, make room and run again"
-        ) from None
-    for scratch in (*stage.scratch, _KEY_FILE):
-        _remove(partial / scratch)
-    lasted = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
-    parts = [describe_parent(path, out) for path in parents]
-    stage.manifest = _describe_run(stage, recipe, {"stage": name, "key": key, "parents": parts, "seed": seed, **lasted})
-    write_text(partial / MANIFEST, stage.manifest.model_dump_json(indent=2) + "\n")
-    _swap_in(partial, out)
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock_folder(out))
+            resumed = prepare_partial(partial, key)
+        except OSError as error:
+            raise InputError(f"{out.name}: cannot be written here ({error.strerror})") from None
+        stage = Stage(folder=partial, resumed=resumed, inputs=list(inputs), synthetic=synthetic)
+        with _tell_trouble(out, partial):
+            yield stage
+            for scratch in stage.scratch:
+                remove_path(partial / scratch)
+            known = {
+                "stage": name,
+                "key": key,
+                "parents": [describe_parent(path, out) for path in parents],
+                "seed": seed,
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - clock, 2),
+            }
+            stage.manifest = _describe_run(stage, recipe, known)
+            write_text(partial / MANIFEST, stage.manifest.model_dump_json(indent=2) + "\n")
+            remove_path(partial / KEY_FILE)
+            swap_in(partial, out)
 
 
 def find_finished(
@@ -153,7 +163,10 @@ def find_finished(
     if manifest.key != stage_key(name, recipe, parents=parents, inputs=inputs, fingerprint=fingerprint):
         return None
     intact = all((out / f.name).is_file() and hash_file(out / f.name) == f.sha256 for f in manifest.outputs)
-    return manifest if intact else None
+    if not intact:
+        return None
+    clear_leftovers(out)
+    return manifest
 
 
 def stage_key(
@@ -188,10 +201,31 @@ def fingerprint_files(paths: Sequence[Path], root: Path) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-_KEY_FILE = ".key"
-
 #: What the system says when nothing more can be written: full disk, full quota, largest file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+#: Libraries that write by themselves raise errors of their own, which name the system's in words only.
+_FULL_WORDS = tuple(os.strerror(number) for number in _FULL)
+
+
+@contextmanager
+def _tell_trouble(out: Path, partial: Path) -> Iterator[None]:
+    """Turn what the machine does to a stage into one line; clear the folder where going on would not help."""
+    try:
+        yield
+    except CopilotError as error:
+        if not error.resumable:  # the input or the result is at fault
+            clear_partial(partial)
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _FULL or any(words in str(error) for words in _FULL_WORDS):
+            found = "the disk is full"
+            raise ResourceError(f"{out.name}: {found}; what is done is kept, make room and run again") from error
+        if number is None:
+            raise
+        found = f"a file can no longer be read or written ({os.strerror(number)})"
+        raise ResourceError(f"{out.name}: {found}; what is done is kept, run again when it can") from error
 
 
 def _describe_run(stage: Stage, recipe: StrictModel, known: dict[str, Any]) -> Manifest:
@@ -201,7 +235,11 @@ def _describe_run(stage: Stage, recipe: StrictModel, known: dict[str, Any]) -> M
         synthetic=stage.synthetic,
         recipe=recipe.model_dump(mode="json"),
         inputs=stage.inputs,
-        outputs=[describe_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()],
+        outputs=[
+            describe_file(path, folder)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path != folder / KEY_FILE
+        ],
         dropped=stage.dropped,
         facts=stage.facts,
         metrics=stage.metrics,
@@ -213,45 +251,9 @@ def _describe_run(stage: Stage, recipe: StrictModel, known: dict[str, Any]) -> M
     )
 
 
-def _refuse_foreign(out: Path) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out.name}: is a file; a folder is written here")
-    if any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise InputError(f"{out.name}: holds files but no {MANIFEST}; choose an empty or new folder")
-
-
-def _prepare_partial(partial: Path, key: str) -> bool:
-    marker = partial / _KEY_FILE
-    if marker.is_file() and marker.read_text() == key:
-        return True
-    if partial.exists() and any(partial.iterdir()) and not marker.is_file():
-        raise InputError(f"{partial.name}: holds files that no stage wrote; move them away")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_text(marker, key)
-    return False
-
-
 def _times(path: Path) -> tuple[int, int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _swap_in(partial: Path, out: Path) -> None:
-    """Put `partial` at `out`. The old manifest goes first, so that a half-replaced folder never looks complete."""
-    if out.exists():
-        (out / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(out)
-    os.replace(partial, out)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _outputs_digest(manifest: Manifest) -> str:

@@ -10,15 +10,15 @@ from transformers import PreTrainedTokenizerBase
 
 from dataset_builder.alphabets import check_alphabet
 from dataset_builder.corpus import load_codec, load_split
-from dataset_builder.errors import StageError
+from dataset_builder.errors import InputError, StageError
 from dataset_builder.manifest import Manifest, read_manifest, write_text
 from dataset_builder.prompts import load_style
-from dataset_builder.stage import find_finished, open_stage
 from model_recipes.adapter_lessons import Course, choose_asked, list_losses, make_trainer, put_adapter
 from model_recipes.adapter_recipe import TARGETS, AdapterRecipe, check_trainer_keys
 from model_recipes.bases.qwen2 import TURN_END
 from model_recipes.checkpoint import load_model, quiet_transformers, read_base_facts
 from model_recipes.device import pick_device, pick_precision
+from model_recipes.distributed import find_shared, is_sharded, join_processes, open_shared_stage, read_shared
 from model_recipes.rows import load_rows
 
 
@@ -32,7 +32,8 @@ def train_adapter(
     """Train a LoRA adapter (Hu et al. 2022, arXiv:2106.09685) with TRL on the training subjects' seen clips.
 
     Only the answer is trained, the end of the turn included; this is checked on every row before training. An
-    interrupted run goes on from its last checkpoint.
+    interrupted run goes on from its last checkpoint. Started by ``accelerate launch``, several processes share every
+    batch; the training is the same, and so are its checkpoints.
 
     Parameters
     ----------
@@ -60,17 +61,20 @@ def train_adapter(
         If a conversation is too long, or other tokens than the answer's would be trained.
     """
     check_trainer_keys(recipe.trainer)
+    if is_sharded() and recipe.schedule:
+        raise InputError("adapter: a schedule cannot be trained with FSDP; accepted: DDP, or steps")
+    processes = join_processes(device)
     known: dict[str, Any] = {"parents": [model_dir, corpus_dir]}
-    if finished := find_finished("adapter", out_dir, recipe, **known):
+    if finished := find_shared(processes, "adapter", out_dir, recipe, **known):
         return finished
     rows = load_rows(corpus_dir, "train", recipe.held_out_fold)
-    with open_stage("adapter", out_dir, recipe, **known, seed=recipe.seed) as stage:
+    with open_shared_stage(processes, "adapter", out_dir, recipe, **known, seed=recipe.seed) as stage:
         where = pick_device(device)
         model, tokenizer = load_model(model_dir, where)
         check_alphabet(load_codec(corpus_dir), tokenizer)
         name = str(read_base_facts(model_dir).get("name", Path(model_dir).name))
         model.config._name_or_path = name  # PEFT writes it into the adapter's config; the folder would be a local path
-        validated = _read_validation(recipe, corpus_dir)
+        validated = None if is_sharded() else _read_validation(recipe, corpus_dir)
         with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             course = Course(
@@ -82,14 +86,16 @@ def train_adapter(
                 checkpoints=stage.folder / "checkpoints",
                 device=where.type,
                 answer_prefix=load_style(corpus_dir).answer_prefix,
+                processes=processes,
             )
-            stage.facts |= _train(course, rows, tokenize_rows(rows, tokenizer, recipe.max_length))
-            course.model.save_pretrained(stage.folder)
-            tokenizer.save_pretrained(stage.folder)
-        _check_saved(stage.folder, name)
+            facts, weights = _train(course, rows, tokenize_rows(rows, tokenizer, recipe.max_length))
+            stage.facts |= facts
+            if processes.is_main:
+                course.model.save_pretrained(stage.folder, state_dict=weights)
+                tokenizer.save_pretrained(stage.folder)
+                _check_saved(stage.folder, name)
         stage.facts |= _collect_facts(course, rows, model_dir)
-    assert stage.manifest is not None  # open_stage sets it on leaving
-    return stage.manifest
+    return read_shared(processes, stage, out_dir)
 
 
 def tokenize_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
@@ -139,24 +145,29 @@ def _read_validation(recipe: AdapterRecipe, corpus_dir: str | Path) -> Dataset |
     return rows.select(range(min(recipe.eval_rows, len(rows))))
 
 
-def _train(course: Course, rows: Dataset, trained: Dataset) -> dict[str, Any]:
-    """Train, and return what the manifest tells of it."""
+def _train(course: Course, rows: Dataset, trained: Dataset) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Train; return what the manifest tells of it, and the weights where the model in memory has only a share."""
+    facts: dict[str, Any] = {}
+    weights = None
     looker = make_trainer(course, trained, 1, course.checkpoints, course.recipe.seed)
     before = looker.evaluate() if course.validated else {}
     if course.recipe.schedule:
         lessons = course.train_lessons(rows, trained)
-        facts, loss = {"schedule": lessons}, _join_curves(lessons)
+        facts["schedule"], loss = lessons, _join_curves(lessons)
         passes = sum(lesson["rows"] * lesson["epochs"] for lesson in lessons) / len(rows)
     else:
-        facts, loss = {}, list_losses(course.train_once(trained))
+        trainer = course.train_once(trained)
+        loss = list_losses(trainer)
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_sharded() else None
         passes = (course.recipe.steps or 0) * course.recipe.batch_size / len(rows)
     after = looker.evaluate() if course.validated else {}
-    return facts | {
+    facts |= {
         "passes_over_rows": round(passes, 2),
         "loss": loss,
         **_compare("validation_loss", "eval_loss", "nats per answer token, label weighted", before, after),
         **_compare("label_loss", "eval_label_loss", "nats per label", before, after),
     }
+    return facts, weights
 
 
 def _join_curves(lessons: list[dict[str, Any]]) -> list[list[float]]:

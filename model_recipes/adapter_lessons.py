@@ -1,7 +1,7 @@
 """The trainings of an adapter: one, or the lessons of a schedule one after the other."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dataset_builder.seeds import derive_seed
 from model_recipes.adapter_recipe import AdapterRecipe, Lesson
 from model_recipes.answer_trainer import AnswerTrainer
 from model_recipes.device import pick_device, pick_precision
+from model_recipes.distributed import Processes, divide_batch
 from model_recipes.rows import render_prompts
 
 _WEIGHTS, _RESULT = "adapter.pt", "lesson.json"
@@ -45,6 +46,8 @@ class Course:
         Kind of device.
     answer_prefix : str
         How answers begin before their label.
+    processes : Processes
+        Who trains together.
     """
 
     recipe: AdapterRecipe
@@ -55,6 +58,7 @@ class Course:
     checkpoints: Path
     device: str
     answer_prefix: str
+    processes: Processes = field(default_factory=Processes)
 
     def train_once(self, trained: Dataset) -> AnswerTrainer:
         """Train on tokenised rows for as many steps as the recipe says."""
@@ -92,8 +96,10 @@ class Course:
             seed = derive_seed(self.recipe.seed, "adapter", "lesson", number)
             trainer = self._train(trained.select(places), steps, folder, seed)
             result = self._describe(lesson, rows.select(places), trainer)
-            torch.save(get_peft_model_state_dict(self.model), folder / _WEIGHTS)
-            write_text(folder / _RESULT, json.dumps(result))
+            if self.processes.is_main:
+                torch.save(get_peft_model_state_dict(self.model), folder / _WEIGHTS)
+                write_text(folder / _RESULT, json.dumps(result))
+            self.processes.wait()
             results.append(result)
         return results
 
@@ -163,6 +169,7 @@ def make_trainer(course: Course, trained: Dataset, steps: int, folder: Path, see
     seed : int
     """
     recipe = course.recipe
+    rows = divide_batch(recipe.batch_size, course.processes, "batch_size")
     # TRL's defaults suit large models on a GPU: gradients are recomputed, bf16 is on unless said otherwise.
     settings: dict[str, Any] = {
         "gradient_checkpointing": False,
@@ -171,7 +178,7 @@ def make_trainer(course: Course, trained: Dataset, steps: int, folder: Path, see
         "logging_steps": max(1, steps // 50),
         "save_steps": recipe.checkpoint_every,
         "save_total_limit": 1,
-        "per_device_eval_batch_size": recipe.batch_size,
+        "per_device_eval_batch_size": rows,
     } | recipe.trainer
     config = SFTConfig(
         output_dir=str(folder),
@@ -180,7 +187,7 @@ def make_trainer(course: Course, trained: Dataset, steps: int, folder: Path, see
         data_seed=seed,
         max_length=None,
         max_steps=steps,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=rows,
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warmup_steps,
         bf16=pick_precision(recipe.precision, pick_device(course.device)) == "bf16",

@@ -40,16 +40,23 @@ class AnswerTrainer(SFTTrainer):
         losses = cross_entropy(outputs.logits[:, :-1].float().transpose(1, 2), labels, reduction="none")
         is_label = find_label_tokens(labels, self.n_prefix, self.ends_label.to(labels.device))
         if not model.training:
-            self._label_losses.append((losses * is_label).sum(dim=1).detach())
+            told = (losses * is_label).sum(dim=1).detach()
+            self._label_losses.append(self.accelerator.gather_for_metrics(told))
         weights = torch.where(is_label, self.label_weight, 1.0)
         count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
         loss = (losses * weights).sum() / count
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+            # The count is that of all processes, and their gradients are averaged.
+            loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
         """Evaluate, and add ``eval_label_loss``: nats for the whole label, mean over rows."""
         self._label_losses = []
         metrics: dict[str, float] = super().evaluate(*args, **options)
+        if self.accelerator.num_processes > 1:
+            # accelerate marks what it evaluated as prepared; so marked, each process would train it for itself.
+            self.model._is_accelerate_prepared = False
         metrics["eval_label_loss"] = torch.cat(self._label_losses).mean().item()
         return metrics
 

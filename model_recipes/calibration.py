@@ -1,7 +1,8 @@
 """Whether probabilities mean what they say: calibration error, prediction sets and when to say nothing.
 
 All is measured on the people who are evaluated; what has to be set on somebody (a threshold) is set on half of them and
-measured on the other half, in both directions and for many divisions.
+measured on the other half, in both directions and for many divisions. `model_recipes.conformal` sets it on training
+people instead.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ ANSWERED = 0.8
 _N_DIVISIONS = 50
 
 #: By how much of themselves probabilities are raised at random, so that none are equal.
-_TIE_BREAK = 1e-6
+TIE_BREAK = 1e-6
 
 #: Draws of the answers of a reader whose probabilities are exact.
 _N_DRAWS = 200
@@ -205,7 +206,7 @@ def _measure_thresholds(
     rng = make_rng(seed, "conformal")
     # Probabilities that letters state are often equal, and all that equal the threshold would be taken in: more than
     # was promised. Differences too small to matter decide among them (Vovk et al. 2005, smoothed predictors).
-    scores = scores * (1 + _TIE_BREAK * rng.random(scores.shape))
+    scores = scores * (1 + TIE_BREAK * rng.random(scores.shape))
     for _ in range(_N_DIVISIONS):
         first = np.isin(owners, rng.permutation(len(names))[: len(names) // 2])
         for half, other in ((first, ~first), (~first, first)):

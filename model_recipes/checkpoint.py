@@ -2,9 +2,10 @@
 
 import contextlib
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,6 +16,9 @@ from dataset_builder.errors import InputError, StageError
 from dataset_builder.manifest import read_manifest
 from dataset_builder.seeds import derive_seed
 from model_recipes.bases.qwen2 import Shape, read_shape
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 #: Largest difference of logits between a model and its copy read back from disk.
 RELOAD_TOLERANCE = 1e-5
@@ -54,13 +58,36 @@ def load_model(
     read_manifest(folder)
     try:
         with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+            )
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged folder raises nearly anything
         raise InputError(f"{folder.name}: cannot be read as a model ({type(error).__name__})") from None
     if not isinstance(model, Qwen2ForCausalLM):
         raise InputError(f"{folder.name}: is a {type(model).__name__}; accepted: Qwen2ForCausalLM")
     return model.to(device or torch.device("cpu")).eval(), tokenizer
+
+
+def load_adapter(model: PreTrainedModel, adapter_dir: str | Path) -> "PeftModel":
+    """Put an adapter on a model; of its folder only safetensors are read, never a pickle.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no adapter in safetensors, or one that does not fit.
+    """
+    from peft import PeftModel  # half a second that most stages do not need
+
+    folder = Path(adapter_dir)
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise InputError(f"{folder.name}: holds no adapter_model.safetensors")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 asks Transformers by a name that goes away
+            return PeftModel.from_pretrained(model, str(folder))
+    except Exception as error:  # a damaged folder raises nearly anything
+        raise InputError(f"{folder.name}: cannot be read as an adapter ({type(error).__name__})") from None
 
 
 def read_base_facts(folder: str | Path) -> dict[str, Any]:
@@ -108,7 +135,9 @@ def _save_and_compare(
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         try:
-            copy, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **plain)
+            copy, loading = AutoModelForCausalLM.from_pretrained(
+                folder, output_loading_info=True, use_safetensors=True, **plain
+            )
             copied_tokenizer = AutoTokenizer.from_pretrained(folder, **plain)
             faults = [f"{kind.replace('_', ' ')}: {loading[kind]}" for kind in sorted(loading) if loading[kind]]
             faults = faults or find_faults(model, copy, tokenizer, copied_tokenizer)

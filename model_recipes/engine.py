@@ -5,27 +5,27 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import hash_file
 from model_recipes.engine_check import check_file
 from model_recipes.engine_errors import CancelledError, EngineError, UnfinishedError
 from model_recipes.engine_reply import PLAIN, Reply, make_score_request
-from model_recipes.engine_server import KV_TYPE, LocalServer
+from model_recipes.engine_server import LocalServer, choose_kv_type
+from model_recipes.engine_slots import N_SLOTS, Slots
 from model_recipes.generator import SPACING, Messages
 from model_recipes.labels import LabelTrie, build_trie
+from model_recipes.model_digest import hash_model
 from model_recipes.prefix_cache import PrefixCache, make_key
 from model_recipes.threads import count_threads
 
 __all__ = ["CancelledError", "Engine", "EngineError", "Messages", "UnfinishedError", "count_threads"]
 
-#: Tokens of context to begin with; reopened with more when a prompt needs it.
-_FIRST_CTX = 2048
+#: Tokens of context to begin with, for each prompt in memory; reopened with more when a prompt needs it.
+_FIRST_CTX = 1536
 
 #: What the tokenizer of a model of ours keeps in one piece, and what it never does.
 _WHOLE, _APART = ("<|im_start|>", "<|im_end|>"), "0123456789"
@@ -46,7 +46,7 @@ class Engine:
     n_threads : int, optional
         Default: `count_threads`.
     n_ctx : int, optional
-        Tokens that prompt and answer may take together. Default: 2048, and more when a prompt needs it, up to what the
+        Tokens that prompt and answer may take together. Default: 1536, and more when a prompt needs it, up to what the
         model was made for.
     cache : PrefixCache, optional
         Where `read_prefix` keeps what it computed. Default: the user's cache folder.
@@ -68,7 +68,7 @@ class Engine:
         cache: PrefixCache | None = None,
     ) -> None:
         self.path = Path(path)
-        check_file(self.path)
+        self._kv_type = choose_kv_type(check_file(self.path))
         self.n_threads = n_threads or count_threads()
         self._fixed_ctx = n_ctx is not None
         self.n_ctx = n_ctx or _FIRST_CTX
@@ -77,7 +77,8 @@ class Engine:
         self._cache = cache or PrefixCache()
         self._prefix: list[int] = []
         self._lock, self._cancel = threading.RLock(), threading.Event()
-        self._server: LocalServer | None = LocalServer(self.path, self.n_threads, self.n_ctx)
+        self._server: LocalServer | None
+        self._start()
         try:
             self._limit = int(self._open.post("/v1/models")["data"][0]["meta"]["n_ctx_train"])
             self._check_tokenizer()
@@ -242,10 +243,10 @@ class Engine:
             raise EngineError(f"{self.path.name}: the engine was closed")
         return self._server
 
-    @cached_property
-    def _origin(self) -> tuple[str, ...]:
-        """What a stored state depends on besides the prefix."""
-        return hash_file(self.path), KV_TYPE, metadata.version("xllamacpp")
+    def _start(self) -> None:
+        """Load the model; nothing is in its memory yet."""
+        self._server = LocalServer(self.path, self.n_threads, self.n_ctx, N_SLOTS, self._kv_type)
+        self._slots = Slots()
 
     @contextmanager
     def _serving(self) -> Iterator[None]:
@@ -261,7 +262,7 @@ class Engine:
         time_limit_s: float | None = None,
     ) -> Reply:
         reply = Reply(self._cancel, on_token, time_limit_s)
-        self._open.complete(request, reply.receive)
+        self._open.complete(request | {"id_slot": self._slots.take(request["prompt"])}, reply.receive)
         self.timings = reply.timings
         reply.check_not_cancelled(self.path.name)
         return reply
@@ -274,14 +275,22 @@ class Engine:
 
     def _load_prefix(self) -> None:
         """Bring the model into the state after the prefix, from disk or by reading it."""
-        key, length = make_key(*self._origin, json.dumps(self._prefix)), len(self._prefix)
+        length, origin = len(self._prefix), (hash_model(self.path), self._kv_type, metadata.version("xllamacpp"))
+        key = make_key(*origin, json.dumps(self._prefix))
         state = self._cache.load(key)
-        if state is not None and self._open.restore_state(state, length):
-            return
-        self._open.forget()
-        self._ask({"prompt": self._prefix, "n_predict": 0, **PLAIN})
-        if (state := self._open.save_state(length)) is not None:
+        if state is None or not self._open.restore_state(state, length):
+            state = self._read_prefix()
+            if state is None or not self._open.restore_state(state, length):
+                return
             self._cache.save(key, state)
+        self._slots.fill(self._prefix)
+
+    def _read_prefix(self) -> bytes | None:
+        """Let the model read the prefix; return its state, None where that cannot be had."""
+        self._open.forget()
+        self._slots = Slots()
+        self._ask({"prompt": self._prefix, "n_predict": 0, **PLAIN})
+        return self._open.save_state(self._slots.take(self._prefix), len(self._prefix))
 
     def _check_tokenizer(self) -> None:
         """Refuse a tokenizer that would cut turns or codes otherwise than in training."""
@@ -297,6 +306,6 @@ class Engine:
         if n_tokens > self.n_ctx:
             self.n_ctx = min(self._limit, 2 ** (n_tokens - 1).bit_length())
             self._open.close()
-            self._server = LocalServer(self.path, self.n_threads, self.n_ctx)
+            self._start()
             if self._prefix:
                 self._load_prefix()

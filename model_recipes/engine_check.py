@@ -14,6 +14,7 @@ _TOKENIZER, _RULES = "gpt2", ("qwen2", "smollm")
 _KEYS = (
     "general.architecture",
     "general.type",
+    "general.file_type",
     "tokenizer.ggml.model",
     "tokenizer.ggml.pre",
     "tokenizer.ggml.tokens",
@@ -21,13 +22,18 @@ _KEYS = (
 )
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path) -> int | None:
     """Refuse what is no language model of ours.
 
     Parameters
     ----------
     path : Path
         GGUF file.
+
+    Returns
+    -------
+    int or None
+        Number of its file type, None if it states none.
 
     Raises
     ------
@@ -49,3 +55,5 @@ def check_file(path: Path) -> None:
         raise InputError(f"{name}: a token is twice in its vocabulary, or there is none; download or export it again")
     if not keys.get("tokenizer.chat_template"):
         raise InputError(f"{name}: holds no chat template; export it again with: eeg-copilot gguf")
+    kind = keys.get("general.file_type")
+    return kind if isinstance(kind, int) else None

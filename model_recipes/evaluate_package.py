@@ -133,7 +133,7 @@ def _read_prompt(folder: Path) -> PromptConfig:
     where = f"{folder.name}/{PROMPT_FILE}"
     try:
         values = json.loads((folder / PROMPT_FILE).read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{where}: is not JSON; accepted: the file that the reader stage writes") from None
     return validate(PromptConfig, values, where=where)
 

@@ -26,6 +26,9 @@ class EvaluateRecipe(StrictModel):
         and, for people of a folder, the field's DE + SVM as well.
     control_rows : int
         At most so many trials per protocol of which the model is asked again for controls.
+    reference_rows : int
+        At most so many training rows that a model is asked about to set thresholds of its prediction sets, see
+        `model_recipes.conformal`; 0 leaves that out. Only for codes whose training rows were cross-fitted.
     generated_rows : int
         Trials per protocol to which the model writes a free answer.
     svm_every : int
@@ -39,6 +42,7 @@ class EvaluateRecipe(StrictModel):
     probes: list[Literal["emotion", "clip"]] = ["emotion", "clip"]
     controls: Literal["off", "basic", "full"] = "basic"
     control_rows: int = Field(default=140, ge=1)
+    reference_rows: int = Field(default=280, ge=0)
     generated_rows: int = Field(default=0, ge=0)
     svm_every: int = Field(default=3, ge=1, le=30)
     seed: int = 17

@@ -17,6 +17,7 @@ from dataset_builder.stage import Stage
 from dataset_builder.types import EMOTIONS
 from model_recipes.bootstrap import bootstrap_mean
 from model_recipes.calibration import measure_calibration
+from model_recipes.conformal import Thresholds, fit_thresholds, measure_promises
 from model_recipes.controls import list_asked_controls, list_plain_controls, name_trial
 from model_recipes.evaluate_figures import plot_confusion, plot_trust
 from model_recipes.evaluate_recipe import EvaluateRecipe
@@ -102,14 +103,18 @@ def measure_reader(stage: Stage, trials: Trials, reader: Reader, recipe: Evaluat
     the recipe asks for it, free answers.
     """
     scores = reader.score(trials.rows)
+    thresholds = _set_thresholds(trials, reader, recipe)
     for protocol, chosen in trials.protocols.items():
         where = {"split": trials.split, "protocol": protocol, "reader": reader.name}
         emotions, subjects = trials.pick(chosen)
         stage.metrics += measure_answers(scores[chosen], emotions, subjects, seed=recipe.seed, **where)
         stage.metrics += measure_whole_trials(trials, scores, chosen, recipe.seed, where)
+        truth = np.array([EMOTIONS.index(emotion) for emotion in emotions])
         if isinstance(reader, HFReader | GgufReader | CodeReader):
-            truth = np.array([EMOTIONS.index(emotion) for emotion in emotions])
             stage.metrics += measure_calibration(scores[chosen], truth, subjects, seed=recipe.seed, **where)
+        if thresholds is not None:
+            mine = [trials.rows[i] for i in chosen.tolist()]
+            stage.metrics += measure_promises(thresholds, scores[chosen], truth, mine, recipe.seed, **where)
         if isinstance(reader, HFReader | GgufReader):
             stage.metrics += measure_recalls(scores[chosen], emotions, subjects, seed=recipe.seed, **where)
             if recipe.controls != "off":
@@ -172,6 +177,21 @@ def _measure_controls(
     stage.metrics += metrics
     unseen = where["protocol"] == UNSEEN_CLIPS
     stage.facts.setdefault("verdicts", []).append(judge(comparisons, where, unseen))
+
+
+def _set_thresholds(trials: Trials, reader: Reader, recipe: EvaluateRecipe) -> Thresholds | None:
+    """Set thresholds on training rows; None where their codes knew their people, or nothing is asked for."""
+    limit = recipe.reference_rows
+    if not limit or not trials.train_rows or not trials.codec.supervised:
+        return None
+    if isinstance(reader, CodeReader):
+        limit = len(trials.train_rows)  # costs nothing
+    elif not isinstance(reader, HFReader | GgufReader):
+        return None
+    chosen = draw_trials(np.arange(len(trials.train_rows)), limit, recipe.seed, "reference")
+    rows = [trials.train_rows[i] for i in chosen.tolist()]
+    truth = np.array([EMOTIONS.index(row["emotion"]) for row in rows])
+    return fit_thresholds(reader.score(rows), truth, rows, recipe.seed)
 
 
 def _measure_text(

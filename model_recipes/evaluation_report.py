@@ -30,6 +30,10 @@ TRUST_COLUMNS = {
     "conformal_set_size": "labels in a set",
     "abstaining_answered": "answered when it may abstain",
     "abstaining_accuracy": "accuracy of what it answers",
+    "promised_coverage": "sets with thresholds from training people (nominal 0.9)",
+    "promised_set_size": "labels in such a set",
+    "promised_answered": "answered by such a rule (nominal 0.8)",
+    "promised_accuracy": "accuracy of that",
 }
 TEXT_COLUMNS = {
     "text_valid": "of the right form",

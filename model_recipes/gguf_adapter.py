@@ -95,7 +95,7 @@ def measure_adapter(path: Path, base: ModelFolder, copilot: CopilotGguf, referen
 def _read_alpha(folder: Path) -> float:
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise InputError(f"{folder.name}/adapter_config.json: cannot be read; accepted: a PEFT adapter") from None
     unusual = [key for key in ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern") if config.get(key)]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unusual:

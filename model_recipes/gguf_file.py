@@ -118,7 +118,7 @@ def _read_json(keys: dict[str, Any], key: str, name: str) -> dict[str, Any]:
     """Return the object that a key holds as JSON; an empty one if the key is not there."""
     try:
         value = json.loads(keys.get(key, "{}"))
-    except (TypeError, ValueError):  # TypeError: a damaged file may hold a number here
+    except (TypeError, ValueError, RecursionError):  # TypeError: a damaged file may hold a number here
         value = None
     if not isinstance(value, dict):
         raise InputError(f"{name}: {key} is not JSON; export it again with: eeg-copilot gguf")

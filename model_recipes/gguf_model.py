@@ -16,6 +16,11 @@ from model_recipes.gguf_vocab import Vocabulary, read_json, read_vocabulary
 
 ARCHITECTURE = "Qwen2ForCausalLM"
 
+_MAX_LAYERS = 1000
+
+#: What values of another kind than a config or a tokenizer has make Python raise.
+_MISFITS = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError)
+
 
 @dataclass(frozen=True)
 class ModelFolder:
@@ -76,6 +81,15 @@ def open_model(model_dir: str | Path) -> ModelFolder:
         If it is no standard Qwen2 that llama.cpp can load.
     """
     folder = Path(model_dir)
+    try:
+        return _open(folder)
+    except _MISFITS as error:  # a key is missing, or holds another kind of value
+        raise InputError(
+            f"{folder.name}: its config.json or tokenizer.json is damaged ({type(error).__name__})"
+        ) from None
+
+
+def _open(folder: Path) -> ModelFolder:
     config = read_json(folder / "config.json")
     check_config(config, folder.name)
     places, shapes = _find_tensors(folder, config)
@@ -97,6 +111,8 @@ def check_config(config: dict[str, Any], where: str) -> None:
     found = ", ".join(config.get("architectures") or ["none"])
     if found != ARCHITECTURE:
         raise RecipeError(f"{where}/config.json: architecture {found} found; accepted: {ARCHITECTURE}")
+    if type(layers := config["num_hidden_layers"]) is not int or not 0 < layers <= _MAX_LAYERS:
+        raise RecipeError(f"{where}/config.json: num_hidden_layers {layers!r} found; accepted: 1 to {_MAX_LAYERS}")
     heads, hidden = config["num_attention_heads"], config["hidden_size"]
     head_dim = config.get("head_dim") or hidden // heads
     if heads * head_dim != hidden:

@@ -16,6 +16,7 @@ from dataset_builder.errors import StageError
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
 from model_recipes.device import autocast
+from model_recipes.distributed import Processes, divide_batch
 from model_recipes.memory import keep_freed_memory
 
 _CHECKPOINT = "last.pt"
@@ -60,6 +61,7 @@ def train_steps(
     precision: str = "fp32",
     checkpoints: Path | None = None,
     title: str = "train",
+    processes: Processes | None = None,
 ) -> list[float]:
     """Train a model in place.
 
@@ -76,6 +78,9 @@ def train_steps(
         Folder for the last checkpoint; if it holds one, training goes on from there.
     title : str
         Label of the progress bar.
+    processes : Processes, optional
+        Who trains together: each takes its rows of every batch, gradients are averaged, the first writes checkpoints.
+        `make_loss` must be a mean over rows. Default: this process alone.
 
     Returns
     -------
@@ -86,7 +91,11 @@ def train_steps(
     ------
     StageError
         If a loss is not finite.
+    InputError
+        If the processes cannot share a batch equally.
     """
+    processes = processes or Processes()
+    divide_batch(config.batch_size, processes, "train.batch_size")
     optimizer = torch.optim.AdamW(
         group_parameters(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.95), fused=True
     )
@@ -96,15 +105,17 @@ def train_steps(
         for step in range(len(losses), config.steps):
             _set_rate(optimizer, config.learning_rate * rate_at(step, config))
             with autocast(model.device, precision):
-                loss = make_loss(make_batch(step).to(model.device))
-            losses.append(_read_loss(loss, step, title))
+                loss = make_loss(processes.take_part(make_batch(step)).to(model.device))
             loss.backward()
+            told = loss.detach()
+            processes.average([told, *_list_gradients(model)])
+            losses.append(_read_loss(told, step, title))
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             bar.update()
             bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-            if checkpoints is not None and (step + 1) % config.checkpoint_every == 0:
+            if checkpoints is not None and processes.is_main and (step + 1) % config.checkpoint_every == 0:
                 _save(model, optimizer, losses, checkpoints)
     model.eval()
     return losses
@@ -173,6 +184,10 @@ def _read_loss(loss: Tensor, step: int, title: str) -> float:
     if not math.isfinite(value):
         raise StageError(f"{title}: the loss of step {step + 1} is {value}; give a lower train.learning_rate")
     return value
+
+
+def _list_gradients(model: PreTrainedModel) -> list[Tensor]:
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -1,17 +1,15 @@
 """Merge an adapter into its model: one plain Qwen2 folder that answers as both together did."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
 from pydantic import Field
 
 from dataset_builder.errors import InputError, StageError
 from dataset_builder.manifest import Manifest, read_manifest
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import find_finished, open_stage
-from model_recipes.checkpoint import compare_logits, is_tied, load_model, read_base_facts, save_checked
+from model_recipes.checkpoint import compare_logits, is_tied, load_adapter, load_model, read_base_facts, save_checked
 from model_recipes.perplexity import measure_perplexity
 from model_recipes.text import TextConfig, load_text
 from model_recipes.vocabulary import load_whole_tokenizer, read_kept_ids, write_kept_ids
@@ -66,10 +64,8 @@ def merge_adapter(recipe: MergeRecipe, model_dir: str | Path, adapter_dir: str |
     with open_stage("merge", out_dir, recipe, **known) as stage:
         model, tokenizer = load_model(model_dir)
         plain, _ = load_model(model_dir)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 asks Transformers by a name that goes away
-            both = PeftModel.from_pretrained(model, adapter_dir).eval()
-            merged = PeftModel.from_pretrained(plain, adapter_dir).eval().merge_and_unload(safe_merge=True)
+        both = load_adapter(model, adapter_dir).eval()
+        merged = load_adapter(plain, adapter_dir).eval().merge_and_unload(safe_merge=True)
         difference = compare_logits(both, merged)
         if not difference <= recipe.tolerance:
             raise StageError(f"merge: logits differ by {difference:.2g}; accepted: {recipe.tolerance:g}")

@@ -7,13 +7,12 @@ import json
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Artifact, describe_file
 from dataset_builder.prompts import DEFAULT_STYLE, Style
-from model_recipes.checkpoint import quiet_transformers
+from model_recipes.checkpoint import load_adapter, quiet_transformers
 from model_recipes.device import pick_device
 from model_recipes.gguf_header import read_header
 from model_recipes.readers import HFReader
@@ -62,18 +61,13 @@ class PlainReader(HFReader):
                 model = AutoModelForCausalLM.from_pretrained(
                     folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
                 )
-            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            except Exception as error:  # a damaged folder raises nearly anything
                 raise InputError(
                     f"{folder.name}: cannot be read as a causal language model ({type(error).__name__}); accepted: "
                     "config.json, safetensors and tokenizer"
                 ) from None
             if adapter_dir is not None:
-                try:
-                    model = PeftModel.from_pretrained(model, str(adapter_dir)).merge_and_unload()
-                except (OSError, ValueError, RuntimeError) as error:
-                    raise InputError(
-                        f"{Path(adapter_dir).name}: does not fit {folder.name} as an adapter ({type(error).__name__})"
-                    ) from None
+                model = load_adapter(model, adapter_dir).merge_and_unload()
         if not self.tokenizer.chat_template:
             raise InputError(f"{folder.name}: its tokenizer has no chat template; accepted: one that renders chats")
         self.model = model.to(here).eval()
@@ -121,7 +115,7 @@ def find_adapter_base(folder: Path) -> Path | None:
     try:
         config = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
         named = str(config["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
     places = [Path(named), folder / named]
     return next((place for place in places if (place / _CONFIG_FILE).is_file()), None)

@@ -41,7 +41,7 @@ def read_checked_shape(folder: str | Path) -> Shape:
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a damaged config raises nearly anything
         raise InputError(f"{folder.name}/config.json: cannot be read ({type(error).__name__})") from None
     check_config(config, f"{folder.name}/config.json")
     return read_config_shape(config)

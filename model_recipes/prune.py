@@ -208,7 +208,7 @@ def _load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     try:
         with quiet_transformers():
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged tokenizer raises nearly anything
         raise InputError(f"{Path(folder).name}: its tokenizer cannot be read ({type(error).__name__})") from None
 
 

@@ -11,10 +11,9 @@ import torch
 from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from dataset_builder.errors import InputError
 from dataset_builder.prompts import DEFAULT_STYLE, Style
 from dataset_builder.types import EMOTIONS
-from model_recipes.checkpoint import load_model
+from model_recipes.checkpoint import load_adapter, load_model
 from model_recipes.device import pick_device
 from model_recipes.engine import Engine
 from model_recipes.labels import LabelTrie, build_trie
@@ -159,12 +158,7 @@ def make_label_trie(
 
 
 def _put_adapter(model: PreTrainedModel, adapter_dir: str | Path) -> PreTrainedModel:
-    from peft import PeftModel  # only this reader needs it
-
-    try:
-        return PeftModel.from_pretrained(model, str(adapter_dir)).merge_and_unload().eval()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{Path(adapter_dir).name}: cannot be read as an adapter ({type(error).__name__})") from None
+    return load_adapter(model, adapter_dir).merge_and_unload().eval()
 
 
 def _count_shared(roots: Sequence[tuple[int, ...]]) -> int:

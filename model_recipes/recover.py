@@ -11,9 +11,10 @@ from transformers import PreTrainedTokenizerBase
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import Manifest
 from dataset_builder.recipe import StrictModel
-from dataset_builder.stage import Stage, find_finished, open_stage
+from dataset_builder.stage import Stage
 from model_recipes.checkpoint import load_model, read_base_facts, save_checked
 from model_recipes.device import pick_device, pick_precision
+from model_recipes.distributed import Processes, find_shared, join_processes, open_shared_stage, read_shared
 from model_recipes.loop import LoopConfig, draw_range, thin_curve, train_steps
 from model_recipes.perplexity import cut_windows, measure_perplexity
 from model_recipes.recover_losses import LossWeights, Teacher, check_vocabularies, recovery_loss
@@ -83,7 +84,8 @@ def recover_model(
 ) -> Manifest:
     """Train a pruned model on text, with the unpruned one as teacher (Hinton et al. 2015, arXiv:1503.02531).
 
-    An interrupted run goes on from its last checkpoint. A recovered model can be recovered again, so public and
+    An interrupted run goes on from its last checkpoint. Started by ``accelerate launch``, several processes share every
+    batch; the training is the same, and so are its checkpoints. A recovered model can be recovered again, so public and
     specific text may come in either order.
 
     Parameters
@@ -110,17 +112,17 @@ def recover_model(
     """
     if recipe.rows_share > 0 and corpus_dir is None:
         raise InputError("recover: rows_share is above 0, which needs a corpus folder (--corpus)")
+    processes = join_processes(device)
     text = load_text(recipe.text)
     rows_dir = corpus_dir if recipe.rows_share > 0 else None
     parents = [pruned_dir, teacher_dir, *([rows_dir] if rows_dir is not None else [])]
     known: dict[str, Any] = {"parents": parents, "inputs": [text.artifact]}
-    if finished := find_finished("recover", out_dir, recipe, **known):
+    if finished := find_shared(processes, "recover", out_dir, recipe, **known):
         return finished
-    with open_stage("recover", out_dir, recipe, **known, seed=recipe.seed) as stage:
+    with open_shared_stage(processes, "recover", out_dir, recipe, **known, seed=recipe.seed) as stage:
         stage.facts["base"] = read_base_facts(pruned_dir)
-        _recover(stage, recipe, text, Path(pruned_dir), Path(teacher_dir), rows_dir, pick_device(device))
-    assert stage.manifest is not None  # open_stage sets it on leaving
-    return stage.manifest
+        _recover(stage, recipe, text, Path(pruned_dir), Path(teacher_dir), rows_dir, pick_device(device), processes)
+    return read_shared(processes, stage, out_dir)
 
 
 def _recover(
@@ -131,6 +133,7 @@ def _recover(
     teacher_dir: Path,
     rows_dir: str | Path | None,
     device: torch.device,
+    processes: Processes,
 ) -> None:
     model, tokenizer = load_model(pruned_dir, device)
     unpruned, reference = load_model(teacher_dir, device)
@@ -150,7 +153,10 @@ def _recover(
         precision=precision,
         checkpoints=stage.folder / "checkpoints",
         title="recover",
+        processes=processes,
     )
+    if not processes.is_main:
+        return
     tokens = loop.steps * loop.batch_size * loop.window
     stage.facts |= {"precision": precision, "tokens": tokens, "loss": thin_curve(losses)}
     if kept is not None:

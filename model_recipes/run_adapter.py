@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
+from dataset_builder.errors import CopilotError
 from dataset_builder.recipe import load_recipe
 from model_recipes.adapter import AdapterRecipe, train_adapter
+from model_recipes.distributed import is_main_process
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -28,8 +30,18 @@ def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     recipe = load_recipe(args.recipe, AdapterRecipe, overrides=args.set)
     manifest = train_adapter(recipe, args.model, args.corpus, args.out, device=args.device)
+    if not is_main_process():
+        return 0
     print(f"{manifest.facts['rows']} rows, {manifest.facts['trainable_parameters']:,} trainable parameters")
     if loss := manifest.facts.get("label_loss"):
         print(f"label loss on validation rows {loss['before']} -> {loss['after']} {loss['unit']}")
     print(f"wrote {args.out}")
     return 0
+
+
+if __name__ == "__main__":
+    # Started by accelerate launch or torchrun, past the command that turns our errors into one line.
+    try:
+        raise SystemExit(main())
+    except CopilotError as error:
+        raise SystemExit(f"error: {error}") from None

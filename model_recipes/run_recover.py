@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from dataset_builder.errors import CopilotError
 from dataset_builder.recipe import load_recipe
+from model_recipes.distributed import is_main_process
 from model_recipes.recover import RecoverRecipe, recover_model
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -31,7 +33,17 @@ def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     recipe = load_recipe(args.recipe, RecoverRecipe, overrides=args.set)
     manifest = recover_model(recipe, args.model, args.teacher, args.out, corpus_dir=args.corpus, device=args.device)
+    if not is_main_process():
+        return 0
     perplexity = manifest.metrics[0]
     print(f"perplexity {perplexity.value:.4g} on {perplexity.split} ({perplexity.n} tokens)")
     print(f"wrote {args.out}")
     return 0
+
+
+if __name__ == "__main__":
+    # Started by accelerate launch or torchrun, past the command that turns our errors into one line.
+    try:
+        raise SystemExit(main())
+    except CopilotError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -212,7 +212,7 @@ def read_kept_ids(folder: str | Path) -> list[int] | None:
         return None
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path.parent.name}/{KEPT_FILE}: cannot be read ({type(error).__name__})") from None
     if not isinstance(kept, list) or not all(type(token) is int and token >= 0 for token in kept):
         raise InputError(f"{path.parent.name}/{KEPT_FILE}: is not a list of token ids")

@@ -31,7 +31,7 @@ def test_overrides_replace_one_key(recipe_file: Path) -> None:
     ("text", "message"),
     [
         (GOOD.replace("levels", "levelz"), r"levelz: unknown key; accepted: feature, levels, name, normalization, sp"),
-        (GOOD + "sede: 1\n", r"sede: unknown key; accepted: codec, name"),
+        (GOOD + "sede: 1\n", r"sede: unknown key; accepted: augment, codec, name"),
         (GOOD.replace("8", "'8'"), r"levels: .*integer.*'8'"),
         (GOOD.replace("8", "99"), r"levels: .*less than or equal to 52.*99"),
         (GOOD.replace("band_power", "fourier"), r"codec: .*'band_power', 'components'"),

@@ -6,8 +6,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from copilot.answer import RecordingAnswer
-from copilot.gate import CHANCE, MAX_MARKED_SHARE, MAX_MISSING_REGIONS, MIN_USABLE_SHARE
+from copilot.answer import Explanation, RecordingAnswer
+from copilot.gate import (
+    CHANCE,
+    MAX_MARKED_SHARE,
+    MAX_MISSING_REGIONS,
+    MIN_USABLE_SHARE,
+    check_confidence,
+    clean_channels,
+    clean_note,
+    find_reason_to_abstain,
+)
+from copilot.record.sections import Evidence, write_sections
 from copilot.record.types import (
     Assessment,
     Check,
@@ -25,7 +35,7 @@ from copilot.record.types import (
 )
 from dataset_builder.bands import trial_de
 from dataset_builder.errors import InputError
-from dataset_builder.prompts import LIBRARY, needs_none
+from dataset_builder.prompts import LIBRARY, Language, Suggestion, needs_none
 from dataset_builder.quality import Quality
 from dataset_builder.signal_figures import plot_band_topomaps, plot_traces
 from dataset_builder.types import SCALP_CHANNELS, VALENCE, Recording, Trial
@@ -58,54 +68,74 @@ def build_record(
     -------
     Record
     """
-    explanation = answer.explanation
     moment = (created or datetime.now(UTC)).astimezone(UTC)
+    explanation, model = answer.explanation, provenance.model
+    estimate = describe_estimate(recording, answer, model)
+    quality = describe_quality(answer.quality, sufficient=not find_reason_to_abstain(answer.quality))
     return Record(
         created=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        language=explanation.language if explanation else "en",
         synthetic=recording.synthetic,
         subject=Subject(age=group_age(recording.age), sex=recording.sex),  # type: ignore[arg-type]
         recording=describe_recording(recording, sha256),
-        quality=describe_quality(answer.quality, sufficient=not answer.abstained),
-        estimate=describe_estimate(answer),
-        assessment=None
-        if explanation is None
-        else Assessment(
-            text=explanation.text,
-            withheld=explanation.withheld,
-            window=explanation.window + 1,
-            observation=explanation.observation,
-        ),
-        suggestions=list_suggestions(answer),
-        no_suggestions=explain_no_suggestions(answer),
+        quality=quality,
+        estimate=estimate,
+        assessment=None if explanation is None or estimate.abstained else describe_assessment(explanation, model),
+        suggestions=[] if estimate.abstained else list_suggestions(answer, model),
+        no_suggestions=explain_no_suggestions(answer, estimate),
+        sections=write_sections(Evidence(recording, answer, estimate, quality, model)),
         prompt=[Turn(**turn) for turn in (explanation.messages if explanation else [])],
         provenance=provenance,
         pictures=draw_pictures(recording.trial(explanation.window if explanation else 0), answer.quality),
     )
 
 
-def list_suggestions(answer: RecordingAnswer) -> list[SuggestionLine]:
+def describe_assessment(explanation: Explanation, model: str) -> Assessment:
+    """Return the model's sentences, or why they are withheld."""
+    window = explanation.window + 1
+    return Assessment(
+        text=explanation.text,
+        withheld=explanation.withheld,
+        window=window,
+        observation=explanation.observation,
+        basis=f"window {window} of the recording",
+        model=model,
+    )
+
+
+def list_suggestions(answer: RecordingAnswer, model: str) -> list[SuggestionLine]:
     """Return the options that the model selected, in the language in which it answers."""
     explanation = answer.explanation
-    if explanation is None:
+    if explanation is None or answer.emotion is None:
         return []
-    why = f"The cited library lists it for {answer.emotion}; selected by the model, not a prescription."
-    return [
-        SuggestionLine(
-            id=item.id,
-            text=item.text[explanation.language],
-            source=item.source,
-            why=why,
-            reviewed=f"{item.review.by}, {item.review.date}" if item.review.state == "reviewed" else "",
-        )
-        for item in explanation.suggestions
-    ]
+    return [describe_suggestion(item, explanation.language, answer.emotion, model) for item in explanation.suggestions]
 
 
-def explain_no_suggestions(answer: RecordingAnswer) -> str:
+def describe_suggestion(item: Suggestion, language: Language, emotion: str, model: str = "") -> SuggestionLine:
+    """Return an entry of the cited library as a record states it; `model` is empty when a person selected it."""
+    return SuggestionLine(
+        id=item.id,
+        text=item.text[language],
+        source=item.source,
+        why=explain_choice(emotion, by_model=bool(model)),
+        reviewed=f"{item.review.by}, {item.review.date}" if item.review.state == "reviewed" else "",
+        basis=f"cited library, version {LIBRARY.version}",
+        model=model,
+        origin="machine" if model else "human",
+    )
+
+
+def explain_choice(emotion: str, by_model: bool) -> str:
+    """Return why an option stands in the record."""
+    who = "the model" if by_model else "a person"
+    return f"The cited library lists it for {emotion}; selected by {who}, not a prescription."
+
+
+def explain_no_suggestions(answer: RecordingAnswer, estimate: Estimate) -> str:
     """Return why a record holds no suggestion; empty when it holds one."""
-    if answer.emotion is None or answer.explanation is None:
+    if estimate.emotion is None or answer.explanation is None:
         return "None: no estimate was given."
-    if needs_none(answer.emotion):
+    if needs_none(estimate.emotion):
         return LIBRARY.no_suggestion["en"]
     return "" if answer.explanation.suggestions else "None: the model selected none that fits."
 
@@ -114,13 +144,13 @@ def describe_recording(recording: Recording, sha256: str | None = None) -> Recor
     """Return the technical facts of a recording."""
     return RecordingFacts(
         sha256=sha256,
-        channels=list(recording.channels),
+        channels=clean_channels(recording.channels),
         missing_channels=[name for name in SCALP_CHANNELS if name not in recording.channels],
         n_windows=len(recording),
         window_s=_window_seconds(recording),
         sfreq_hz=recording.sfreq_hz,
         device_sfreq_hz=recording.device_sfreq_hz,
-        notes=list(recording.notes),
+        notes=[clean_note(note) for note in recording.notes],
     )
 
 
@@ -131,7 +161,7 @@ def describe_quality(quality: Quality, *, sufficient: bool) -> SignalQuality:
     return SignalQuality(
         sufficient=sufficient,
         usable_share=quality.usable_fraction,
-        marked_channels=marked,
+        marked_channels=clean_channels(marked),
         checks=[
             Check(
                 name="Usable share",
@@ -159,20 +189,24 @@ def describe_quality(quality: Quality, *, sufficient: bool) -> SignalQuality:
     )
 
 
-def describe_estimate(answer: RecordingAnswer) -> Estimate:
-    """Return scores, headline and their strength."""
+def describe_estimate(recording: Recording, answer: RecordingAnswer, model: str) -> Estimate:
+    """Return scores, headline and their strength; no headline where the signal, the age or the scores forbid one."""
+    scores = answer.scores
+    reason = answer.reason or check_confidence(list(scores.values()))
     return Estimate(
-        emotion=answer.emotion,
-        scores=[Score(emotion=name, valence=VALENCE[name], probability=p) for name, p in answer.scores.items()],
+        emotion=None if reason else answer.emotion,
+        scores=[Score(emotion=name, valence=VALENCE[name], probability=p) for name, p in scores.items()],
         windows=answer.window_scores.tolist(),
         chance=CHANCE,
         margin=answer.margin,
         entropy=answer.entropy,
         agreement=answer.agreement,
         low_confidence=answer.low_confidence,
-        abstained=answer.abstained,
-        reason=answer.reason,
+        abstained=bool(reason),
+        reason=reason,
         cautions=list(answer.cautions),
+        basis=f"mean label scores, windows: {len(answer.window_scores)}" if scores else "",
+        model=model if scores else "",
     )
 
 
@@ -199,7 +233,7 @@ def _marked(quality: Quality) -> list[str]:
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
+    return ", ".join(clean_channels(names)) or "none"
 
 
 def _make_picture(key: str, png: bytes, alt: str, caption: str) -> Picture:

@@ -15,9 +15,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from copilot import figures
+from copilot.record.crisis import load_card
+from copilot.record.marks import Marked, Origin
+from copilot.record.signing import list_alerts, load_checklist
 from copilot.record.types import Estimate, Record
 from dataset_builder.manifest import Metric
-from dataset_builder.types import BANDS, EMOTIONS
+from dataset_builder.types import BANDS, EMOTIONS, VALENCE
+
+#: Who wrote a field, in words.
+ORIGINS: dict[Origin, str] = {
+    "machine": "written by a program",
+    "edited": "edited by a person",
+    "human": "written by a person",
+}
 
 
 def render_html(record: Record) -> bytes:
@@ -30,6 +40,11 @@ def render_html(record: Record) -> bytes:
     template = _environment().get_template("record.html.jinja")
     page = template.render(
         record=record,
+        origins=ORIGINS,
+        valences=VALENCE,
+        alerts=list_alerts(record),
+        card=load_card(record.language),
+        checklist=load_checklist(),
         style=Markup(style),  # noqa: S704 - our own file
         policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         charts=_draw_charts(record),
@@ -42,7 +57,7 @@ def render_html(record: Record) -> bytes:
 def _draw_charts(record: Record) -> dict[str, str]:
     """Return the pictures that follow from the record's numbers, as data addresses."""
     estimate = record.estimate
-    if estimate.abstained:
+    if not estimate.scores:
         return {}
     scores = {score.emotion: score.probability for score in estimate.scores}
     bars = figures.plot_scores(scores, estimate.chance)
@@ -75,8 +90,29 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "web_address": _web_address, "number": _number, "minutes": _minutes}
+    environment.filters |= {"clock": format_time, "origin": describe_origin, "system": name_system}
     environment.tests["web"] = lambda address: bool(_web_address(address))
     return environment
+
+
+def format_time(moment: str) -> str:
+    """Return an ISO 8601 moment as a reader writes it: ``2026-05-04 10:30``, seconds where they are known."""
+    return moment.replace("T", " ").replace("Z", "")
+
+
+def describe_origin(field: Marked) -> str:
+    """Return who wrote a field, on what basis, and which model was asked."""
+    parts = [
+        "a program" if field.origin == "machine" else "a person",
+        field.basis,
+        field.model and f"model {field.model}",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def name_system(address: str) -> str:
+    """Return the short name of a code system."""
+    return {"http://loinc.org": "LOINC"}.get(address, address)
 
 
 def _percent(share: float, digits: int = 0) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from copilot.record.types import Provenance
 from dataset_builder.codecs.base import Codec
-from dataset_builder.manifest import MANIFEST, Metric, hash_file, read_manifest
+from dataset_builder.manifest import MANIFEST, Metric, read_manifest
 from model_recipes.gguf_file import CopilotGguf
+from model_recipes.model_digest import hash_model
 
 #: Metrics that tell a reader how often the estimate is right.
 _ACCURACY = ("balanced_accuracy", "accuracy")
@@ -30,7 +31,7 @@ def describe_model(model: CopilotGguf, path: Path) -> Provenance:
     Provenance
         Unknown names are empty; without a measured accuracy `metrics` is empty, which a record says aloud.
     """
-    digest = hash_file(path)
+    digest = hash_model(path)
     return Provenance(
         model=model.name,
         gguf_sha256=digest,

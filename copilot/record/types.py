@@ -1,46 +1,23 @@
 """The assisted record: everything a page, a JSON file or a later clinical format shows, typed and frozen.
 
-It holds no name, no file name, no date but its own, and no age above 89 (45 CFR 164.514(b)(2) joins those ages).
-Every sentence that a model wrote is marked ``machine``; a later sign-off may mark fields ``human`` or ``edited``.
+It holds no name of the person recorded, no file name, no date but its own, and no age above 89 (45 CFR 164.514(b)(2)
+joins those ages). Whoever signs is named.
+Whatever a reader may take for a finding says who wrote it (`copilot.record.marks.Marked`).
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from copilot.record.marks import Change, HandOff, LogHead, Marked, Note, Section, SignOff
+from copilot.record.statements import LIMITS, NOTICE, WORDING, Status
 from dataset_builder.manifest import Metric
-from dataset_builder.prompts import Source
+from dataset_builder.prompts import Language, Source
 from dataset_builder.recipe import StrictModel
+from dataset_builder.types import EMOTIONS
 
 #: Raised when a field changes its meaning or goes away.
-SCHEMA_VERSION: Literal[1] = 1
-
-#: Stands at the top and the bottom of every rendering.
-NOTICE = (
-    "For research use only. Not a medical device. Not for diagnosis, treatment, triage or monitoring. "
-    "This draft was written by a program and has not been reviewed by a qualified person."
-)
-
-#: What the headline is, in the words of every rendering.
-WORDING = "Model estimate of stimulus-evoked emotion"
-
-#: What no reader may miss.
-LIMITS: tuple[str, ...] = (
-    "The labels the model learned are the emotions that film clips were meant to evoke, not what people felt; a "
-    "person's own report comes first.",
-    "The training population is one laboratory's healthy volunteers of 17 to 38 years (FACED: Chen et al. 2023, "
-    "Scientific Data 10:740). Nothing is known of patients, other ages or other cultures.",
-    "Each training clip carries one emotion, so a model may recognise the clip instead of the emotion. Accuracy on "
-    "clips that were never trained on is the number to look at.",
-    "The estimate says nothing of mood, personality, intent, truthfulness, suicide risk or any mental disorder.",
-    "Scores are not calibrated probabilities. Scaling to the person uses all windows of the recording, unlabelled.",
-    "Never to be used at work, in education, recruiting, insurance, policing, border control or courts (see also "
-    "Article 5(1)(f) of Regulation (EU) 2024/1689).",
-    "EEG itself can identify a person. Treat this page, its picture of the signal and the code that the model read as "
-    "personal health data.",
-)
-
-Origin = Literal["machine", "human", "edited"]
+SCHEMA_VERSION: Literal[2] = 2
 
 
 class Subject(StrictModel):
@@ -108,16 +85,18 @@ class Score(StrictModel):
     probability: float
 
 
-class Estimate(StrictModel):
+class Estimate(Marked):
     """The emotion estimate, or why there is none.
 
     Parameters
     ----------
     emotion : str or None
-        The headline; None when `abstained`.
+        The model's headline, which no edit changes; None when `abstained`.
+    override : str or None
+        What a person states instead.
     wording : str
     scores : list of Score
-        Nine in the order of `dataset_builder.types.EMOTIONS`, sum 1; empty when abstained.
+        Nine in the order of `dataset_builder.types.EMOTIONS`, sum 1; empty when the model was not asked.
     windows : list of list of float
         The same per window.
     chance : float
@@ -132,6 +111,7 @@ class Estimate(StrictModel):
     """
 
     emotion: str | None
+    override: str | None = None
     wording: str = WORDING
     scores: list[Score]
     windows: list[list[float]]
@@ -143,30 +123,41 @@ class Estimate(StrictModel):
     abstained: bool
     reason: str = ""
     cautions: list[str] = Field(default_factory=list)
-    origin: Origin = "machine"
+
+    @property
+    def stated(self) -> str | None:
+        """The emotion that the record states: a person's word before the model's."""
+        return self.override or self.emotion
+
+    @model_validator(mode="after")
+    def _ask_for_nine(self) -> Self:
+        if self.scores and [score.emotion for score in self.scores] != list(EMOTIONS):
+            raise ValueError("scores need the nine emotions in order")
+        if self.abstained is not (self.emotion is None):
+            raise ValueError("an abstaining estimate names no emotion, any other names one")
+        return self
 
 
-class Assessment(StrictModel):
-    """The generated sentences.
+class Assessment(Marked):
+    """The sentences on the estimate.
 
     Parameters
     ----------
     text : str
         Empty when `withheld` says why.
-    window : int
-        The window they are about, counted from 1.
+    window : int or None
+        The window they are about, counted from 1; None for sentences that a person wrote.
     observation : str
         What stands out in that window's code, computed, for comparison with `text`.
     """
 
     text: str
     withheld: str = ""
-    window: int
+    window: int | None
     observation: str = ""
-    origin: Origin = "machine"
 
 
-class SuggestionLine(StrictModel):
+class SuggestionLine(Marked):
     """One option to discuss, from the cited library; `reviewed` says by which role and when, empty if by nobody yet."""
 
     id: str
@@ -174,7 +165,6 @@ class SuggestionLine(StrictModel):
     source: Source
     why: str
     reviewed: str = ""
-    origin: Origin = "machine"
 
 
 class Turn(StrictModel):
@@ -224,12 +214,29 @@ class Picture(StrictModel):
 class Record(StrictModel):
     """An assisted record; see the field types.
 
-    `created` is ISO 8601 in UTC; `no_suggestions` says why the list of suggestions is empty.
+    Parameters
+    ----------
+    status : {"draft", "edited", "signed", "amended"}
+    created : str
+        ISO 8601 in UTC.
+    language : {"en", "zh"}
+        Of the model's sentences and the options.
+    no_suggestions : str
+        Why the list of suggestions is empty.
+    sections : list of Section
+        One per copilot, see `copilot.record.sections`.
+    notes, handoff, changes, sign_off
+        What people added, see `copilot.record.marks`.
+    draft_sha256 : str
+        Digest of the machine's draft; empty in the draft itself.
+    log : LogHead or None
+        Set in renderings of a reviewed record.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    status: Literal["draft"] = "draft"
+    schema_version: Literal[2] = SCHEMA_VERSION
+    status: Status = "draft"
     created: str
+    language: Language = "en"
     notice: str = NOTICE
     synthetic: bool
     subject: Subject
@@ -239,10 +246,30 @@ class Record(StrictModel):
     assessment: Assessment | None
     suggestions: list[SuggestionLine]
     no_suggestions: str = ""
+    sections: list[Section] = Field(default_factory=list)
+    notes: list[Note] = Field(default_factory=list)
+    handoff: HandOff | None = None
+    changes: list[Change] = Field(default_factory=list)
+    sign_off: SignOff | None = None
+    draft_sha256: str = ""
+    log: LogHead | None = None
     prompt: list[Turn]
     provenance: Provenance
     limits: list[str] = Field(default_factory=lambda: list(LIMITS))
     pictures: list[Picture] = Field(default_factory=list)
+
+    @property
+    def signed(self) -> bool:
+        """Whether a person answers for the record."""
+        return self.sign_off is not None
+
+    @model_validator(mode="after")
+    def _agree_with_status(self) -> Self:
+        if self.signed is not (self.status in ("signed", "amended")):
+            raise ValueError("status and sign-off contradict each other")
+        if (self.status == "draft") and self.changes:
+            raise ValueError("a draft holds no change by a person")
+        return self
 
 
 def group_age(age: int | None) -> int | Literal["90 or older"] | None:

@@ -8,14 +8,12 @@ import numpy as np
 
 from dataset_builder.codecs.base import Features, Target
 from dataset_builder.codecs.crossfit import fold_targets
+from dataset_builder.codecs.lens import fit_lens
 from dataset_builder.codecs.normalize import Normalization, fit_person_scale, scale_to_person
 from dataset_builder.codecs.ridge import fit_ridge, fit_sharpness, score_left_out
-from dataset_builder.codecs.views import TargetKind, make_views, weigh_columns
+from dataset_builder.codecs.views import TargetKind, make_views
 from dataset_builder.errors import InputError
 from dataset_builder.types import BANDS, EMOTIONS, SCALP_CHANNELS
-
-#: What a column's spread is never below, in the person's standard deviations.
-_SMALLEST = 1e-6
 
 #: Fewest people from whom the sharpness of a device is learned.
 _MIN_PEOPLE = 5
@@ -38,6 +36,8 @@ class EvidenceFit:
     normalization : Normalization
     alpha : float
         Penalty, see `fit_ridge`.
+    dropout : float
+        Share of channels that may be missing; for segments, see `dataset_builder.codecs.lens.Discriminants`.
     """
 
     people: Mapping[str, Features]
@@ -45,6 +45,7 @@ class EvidenceFit:
     kind: TargetKind
     normalization: Normalization
     alpha: float
+    dropout: float = 0.0
     _views: dict[str, np.ndarray] = field(default_factory=dict, init=False)
     _sharpness: dict[tuple[str, ...], dict[str, np.ndarray]] = field(default_factory=dict, init=False)
 
@@ -86,15 +87,16 @@ class EvidenceFit:
     def _learn(
         self, rows: np.ndarray, labels: np.ndarray, owner: np.ndarray, trials: Sequence[tuple[str, Target]]
     ) -> dict[str, np.ndarray]:
-        """Return offset, weights and sharpness; `rows` are standardised in place, for they are large."""
+        """Return offset, weights and sharpness; `rows` may be overwritten, for they are large."""
         offset = np.nan_to_num(np.nanmean(rows, axis=0))
-        unit = np.maximum(np.nan_to_num(np.nanstd(rows, axis=0)), _SMALLEST) / weigh_columns(rows.shape[1], self.kind)
+        lens = fit_lens(rows, offset, labels, self.kind)
         rows -= offset
-        rows /= unit
-        people, films = self._group(trials)
         np.nan_to_num(rows, copy=False)
-        ridge = fit_ridge(rows, labels, people, self.alpha)
-        weight = ridge.weight / unit[:, None]
+        costs = lens.find_costs(rows, self.dropout)
+        rows = lens.apply(rows)
+        people, films = self._group(trials)
+        ridge = fit_ridge(rows, labels, people, self.alpha, costs)
+        weight = lens.take_back(ridge.weight)
         gain = max(float(np.abs(weight).max()), np.finfo(np.float32).tiny)
         held_out = ridge.held_out
         if self.kind == "emotion" and (new_films := len(set(films)) > 1):

@@ -1,27 +1,26 @@
 """Evidence: what a linear reader of band power makes of a trial, as the odds of nine emotions in nine letters."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import Field
 
 from dataset_builder.codecs.base import Features, Target
 from dataset_builder.codecs.crossfit import crossfit
+from dataset_builder.codecs.evidence_config import EvidenceConfig
 from dataset_builder.codecs.evidence_fit import EvidenceFit
 from dataset_builder.codecs.evidence_words import describe_evidence, explain_evidence
 from dataset_builder.codecs.fidelity import DB_PER_NAT, Comparison, PowerComparison
 from dataset_builder.codecs.fitted import Fitted
-from dataset_builder.codecs.normalize import Normalization, extract_ranks, scale_to_person
+from dataset_builder.codecs.normalize import extract_ranks, scale_to_person
 from dataset_builder.codecs.power import check_seconds, extract_power
 from dataset_builder.codecs.projection import check_channels
 from dataset_builder.codecs.ridge import log_softmax, sum_odds
 from dataset_builder.codecs.scaled import ScaledCodec
-from dataset_builder.codecs.views import TargetKind, make_views
+from dataset_builder.codecs.views import make_views
 from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel
 from dataset_builder.segments import cut_segments, rank_segments
-from dataset_builder.splits import N_CLIP_FOLDS
 from dataset_builder.types import EMOTIONS, SCALP_CHANNELS, Code, Recording
 
 #: Log odds that the letters reach over, from p = .0003 to p = .98. Beyond are half of FACED's values at the low end and
@@ -35,56 +34,7 @@ _OLD_RANGE = (-6.0, 4.0)
 #: Where log odds are cut before they are quantised.
 _LIMIT = 20.0
 
-#: Penalty of each kind of class, in units of the kernel's mean diagonal. Half and twice as much cost FACED's
-#: cross-fitted training rows (000-079) no more than a point of balanced accuracy.
-_ALPHA: dict[TargetKind, float] = {"clip": 0.7, "segment": 3.0, "emotion": 5.0}
-
 _LABEL = "EEG"
-
-
-class EvidenceConfig(StrictModel):
-    """Options of the evidence code.
-
-    Parameters
-    ----------
-    name : str
-    target : {"clip", "emotion"}
-        ``clip``: the reader tells the films of the training data apart and the odds of a film count for its emotion.
-        On FACED that gives seven times chance for new people, and it is film recognition: on films that were not
-        in training it is at chance and sure of itself. ``emotion``: the reader is made to hold for new films, which
-        it does a little (17 % balanced accuracy over the three clip folds, chance is 11 %).
-    seconds : int
-        Length of every trial in seconds; others are refused.
-    segments : bool
-        Cut longer trials into segments of that length, each a row of its own that knows nothing of the others but what
-        `normalization` lets it know: with mode ``session`` their level and spread.
-    folds : int
-        Groups of training subjects for cross-fitting; with fewer subjects each is a group.
-    levels : int
-        Steps of the quantiser: up to 10 are digits, up to 26 small letters, up to 52 letters with case for the sign.
-    layout : {"lines", "bare"}
-        One line with the name of each emotion, or the letters alone in the order of `EMOTIONS`.
-    normalization : Normalization
-        Which of a person's trials set the scale.
-    alpha : float, optional
-        Ridge penalty in units of the kernel's mean diagonal; 0.7 for clips, 3 for segments of clips and 5 for emotions
-        if not given.
-    held_out_fold : int, optional
-        Clips of this `dataset_builder.splits.clip_fold` are not learned from, though they may stand in train: for a
-        model that is trained without that fold and tested on it. A protocol that keeps the clips out of train does
-        the same by itself.
-    """
-
-    name: Literal["evidence"] = "evidence"
-    target: Literal["clip", "emotion"] = "clip"
-    seconds: int = Field(default=30, ge=2, le=60)
-    segments: bool = False
-    folds: int = Field(default=8, ge=2, le=20)
-    levels: int = Field(default=26, ge=2, le=52)
-    layout: Literal["lines", "bare"] = "lines"
-    normalization: Normalization = Normalization()
-    alpha: float | None = Field(default=None, gt=0)
-    held_out_fold: int | None = Field(default=None, ge=0, lt=N_CLIP_FOLDS)
 
 
 class EvidenceCodec(ScaledCodec):
@@ -169,7 +119,7 @@ class EvidenceCodec(ScaledCodec):
             If fewer than three people with labelled trials are given, or fewer than two classes.
         """
         how = self.config
-        learn = EvidenceFit(people, targets, self._kind, how.normalization, how.alpha or _ALPHA[self._kind])
+        learn = EvidenceFit(people, targets, how.kind, how.normalization, how.penalty, how.lost_channels)
         own = {"range": np.array(_RANGE, dtype=np.float32)}
         return crossfit(
             lambda subjects, without: type(self)(how, learn(subjects, without) | own),
@@ -194,7 +144,7 @@ class EvidenceCodec(ScaledCodec):
         """Return what is quantised, shape (n_trials, 9), log odds between -20 and 20."""
         if not self.state:
             raise InputError(f"codec {self.name}: not fitted; build a corpus first or load a fitted codec")
-        state, views = self.state, make_views(features["power"], self._kind)
+        state, views = self.state, make_views(features["power"], self.config.kind)
         z, _ = scale_to_person(views, features["ranks"], state, self.config.normalization)
         weight = state["weight"].astype(np.float32) * state["gain"]
         scores = np.nan_to_num(z[:, 0] - state["offset"]) @ weight + state["bias"]
@@ -260,10 +210,6 @@ class EvidenceCodec(ScaledCodec):
     def describe(self, code: Code, language: str = "en") -> str:
         """Say how far the code speaks for one emotion alone; which one, the code itself tells."""
         return describe_evidence(float(self.read_probabilities(code).max()), language)
-
-    @property
-    def _kind(self) -> TargetKind:
-        return "segment" if self.config.segments and self.config.target == "clip" else self.config.target
 
     @property
     def _range(self) -> tuple[float, float]:

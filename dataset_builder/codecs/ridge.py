@@ -29,7 +29,9 @@ class Ridge:
     held_out: np.ndarray
 
 
-def fit_ridge(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, alpha: float) -> Ridge:
+def fit_ridge(
+    rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, alpha: float, costs: np.ndarray | None = None
+) -> Ridge:
     """Regress class membership (0 or 1) on the columns.
 
     The linear system has the size of the rows or of the columns, whichever are fewer; the result is the same (Saunders
@@ -47,12 +49,16 @@ def fit_ridge(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, alpha: f
         What is left out together, for example a person.
     alpha : float
         Penalty, in units of the kernel's mean diagonal.
+    costs : ndarray of shape (n_columns, n_columns), float32, optional
+        Positive semidefinite; what weights cost besides, the trace of ``weight.T @ costs @ weight``.
     """
     classes = np.eye(labels.max() + 1, dtype=np.float32)[labels]
     bias = classes.mean(axis=0)
     penalty = np.float32(max(alpha * np.vdot(rows, rows) / len(rows), 1e-6))
-    solve = _solve_by_columns if rows.shape[1] < len(rows) else _solve_by_rows
-    weight, residual = solve(rows, classes - bias, groups, penalty)
+    if costs is None and rows.shape[1] >= len(rows):
+        weight, residual = _solve_by_rows(rows, classes - bias, groups, penalty)
+    else:
+        weight, residual = _solve_by_columns(rows, classes - bias, groups, penalty, costs)
     return Ridge(weight, bias, classes - residual)
 
 
@@ -106,10 +112,12 @@ def _solve_by_rows(
 
 
 def _solve_by_columns(
-    rows: np.ndarray, classes: np.ndarray, groups: np.ndarray, penalty: np.float32
+    rows: np.ndarray, classes: np.ndarray, groups: np.ndarray, penalty: np.float32, costs: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same with less work where there are more rows than columns."""
+    """Return the same with less work where there are more rows than columns, or columns have costs."""
     system = rows.T @ rows
+    if costs is not None:
+        system += costs
     system.flat[:: rows.shape[1] + 1] += penalty
     factor = cho_factor(system, lower=True, overwrite_a=True)
     weight = cho_solve(factor, rows.T @ classes)

@@ -44,7 +44,7 @@ class EmotionQAStyle(Style):
         """Read an answer back; see `Style.parse_answer`."""
         try:
             values = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError("answer: not valid JSON") from None
         try:
             answer = Answer.model_validate(values)

@@ -38,7 +38,7 @@ def open_array(path: Path, name: str, sfreq_hz: float | None, channels: Sequence
         raise InputError(f"{name}: no such file")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header raises what Python's parser does: TokenError, SyntaxError ...
         raise InputError(f"{name}: cannot be read as a NumPy array ({type(error).__name__})") from None
     sfreq_hz, channels = _describe_array(path, name, sfreq_hz, tuple(channels))
     if array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape[0] != len(channels):
@@ -58,7 +58,7 @@ def _describe_array(
         try:
             told = json.loads(sidecar.read_text(encoding="utf-8"))
             sfreq_hz, channels = sfreq_hz or float(told["sfreq_hz"]), channels or tuple(map(str, told["channels"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             found = f"the JSON file beside it cannot be used ({type(error).__name__})"
             raise InputError(f"{name}: {found}; expected sfreq_hz and channels") from None
     if not sfreq_hz or not channels:

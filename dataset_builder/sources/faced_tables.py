@@ -4,15 +4,13 @@ import csv
 import io
 import json
 import re
-import zipfile
 from pathlib import Path
-
-from openpyxl import load_workbook
 
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST
 from dataset_builder.sources.base import SourceInfo
 from dataset_builder.sources.clips import CLIPS
+from dataset_builder.sources.workbooks import read_first_sheet
 from dataset_builder.types import SCALP_CHANNELS
 
 #: Processed order. The release names the last two HEOR and HEOL, but they sat on the mastoids A2 and A1.
@@ -107,10 +105,7 @@ def check_clips(path: Path) -> None:
     """
     if not path.is_file():
         return
-    try:
-        rows = list(load_workbook(path, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True))
-    except (OSError, KeyError, ValueError, IndexError, SyntaxError, zipfile.BadZipFile) as error:
-        raise InputError(f"{CLIP_TABLE}: cannot be read ({type(error).__name__})") from None
+    rows = read_first_sheet(path, CLIP_TABLE)
     found = {row[0]: row for row in rows if isinstance(row[0], int)}
     for clip in CLIPS:
         row = found.get(clip.number, ())

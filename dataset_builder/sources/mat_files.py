@@ -8,6 +8,7 @@ import numpy as np
 from scipy.io import loadmat, whosmat
 
 from dataset_builder.errors import InputError
+from dataset_builder.sources.mat_check import check_mat
 
 #: Classes of MATLAB arrays that hold numbers.
 _NUMBERS = {"double", "single", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
@@ -67,9 +68,8 @@ def load_array(path: Path, variable: str, name: str, max_values: int) -> np.ndar
 def _call(function: Any, path: Path, name: str, **options: Any) -> Any:
     if not path.is_file():
         raise InputError(f"{name}: no such file")
+    check_mat(path, name)
     try:
         return function(path, appendmat=False, **options)
-    except NotImplementedError:
-        raise InputError(f"{name}: is a MATLAB 7.3 file; accepted: up to version 7 (save -v7)") from None
     except Exception as error:  # a damaged file raises nearly anything: zlib.error, MatReadError, TypeError ...
         raise InputError(f"{name}: cannot be read as a MATLAB file ({type(error).__name__})") from None

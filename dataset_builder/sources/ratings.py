@@ -8,10 +8,13 @@ import numpy as np
 from scipy.io import loadmat
 
 from dataset_builder.errors import InputError
+from dataset_builder.sources.mat_check import check_mat_stream
 from dataset_builder.types import RATINGS
 
 #: Largest file that is opened; the real ones hold 5 to 20 kB.
 _MAX_BYTES = 1_000_000
+
+_MAX_UNPACKED = 16 * _MAX_BYTES
 
 _SCALE = (0.0, 7.0)
 
@@ -106,6 +109,7 @@ def _load_struct(path: Path, name: str) -> np.ndarray:
     if not data.startswith(b"MATLAB 5.0 MAT-file"):
         raise InputError(f"{name}: not a MATLAB 5 file")
     try:
+        check_mat_stream(BytesIO(data), max_bytes=_MAX_UNPACKED)
         remarks = loadmat(BytesIO(data), variable_names=["After_remark"])["After_remark"]
     except KeyError:
         raise InputError(f"{name}: holds no variable After_remark") from None

@@ -3,6 +3,8 @@
 Header texts and file names can hold a person's name, so neither enters a message or a note.
 """
 
+import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,8 @@ import mne
 import numpy as np
 
 from dataset_builder.errors import InputError
+from dataset_builder.sources.fif_check import check_fif
+from dataset_builder.sources.mat_check import check_mat
 from dataset_builder.sources.montage import MASTOIDS, MIN_SCALP_CHANNELS, match_channels
 
 _READERS: dict[str, tuple[str, Callable[..., Any]]] = {
@@ -30,6 +34,15 @@ SUFFIXES: tuple[str, ...] = tuple(_READERS)
 _PLAUSIBLE_SD_UV = (0.5, 1000.0)
 
 _MAX_NAMES = 12
+
+#: What a BrainVision header says of the files that belong to it.
+_COMPANION = re.compile(r"^\s*(?:DataFile|MarkerFile)\s*[=:](.*)$", re.IGNORECASE | re.MULTILINE)
+
+_COUNT = re.compile(r"^\s*NumberOfChannels\s*[=:]\s*(\d{1,18})", re.IGNORECASE | re.MULTILINE)
+
+_MAX_CHANNELS = 4096
+
+_ELSEWHERE = "names a file in another folder; accepted: files that lie beside it"
 
 
 def open_recording(path: Path, name: str) -> tuple[mne.io.BaseRaw, list[str]]:
@@ -81,7 +94,10 @@ def select_channels(raw: mne.io.BaseRaw, name: str) -> tuple[mne.io.BaseRaw, lis
         If fewer than 8 scalp channels are found.
     """
     total = len(raw.ch_names)
-    kinds = raw.get_channel_types()
+    try:
+        kinds = raw.get_channel_types()
+    except (KeyError, ValueError):
+        raise InputError(f"{name}: its header has a channel of no known kind") from None
     montage = match_channels([channel for channel, kind in zip(raw.ch_names, kinds, strict=True) if kind == "eeg"])
     scalp = [standard for standard in montage.used.values() if standard not in MASTOIDS]
     if len(scalp) < MIN_SCALP_CHANNELS:
@@ -96,7 +112,8 @@ def select_channels(raw: mne.io.BaseRaw, name: str) -> tuple[mne.io.BaseRaw, lis
     if cuts:
         notes.append(f"the recording was cut and joined at {cuts} places; windows may run across them")
     raw.set_annotations(None)  # a channel that is left out may be named in one
-    quietly(raw.pick, list(montage.used))
+    # By number: MNE strips names that it is asked for, and a header's may end in spaces.
+    quietly(raw.pick, [raw.ch_names.index(channel) for channel in montage.used])
     # Through names that no file has: "T3" may become "T7" while an ignored "T7" was there before.
     raw.rename_channels({channel: f"\x00{index}" for index, channel in enumerate(montage.used)})
     raw.rename_channels({f"\x00{index}": place for index, place in enumerate(montage.used.values())})
@@ -157,11 +174,38 @@ class _NotUtf8Error(Exception):
 
 def _read(path: Path, suffix: str, name: str, **options: Any) -> Any:
     title, reader = _READERS[suffix]
+    if suffix in _CHECKS:
+        _CHECKS[suffix](path, name)
     try:
-        return quietly(reader, path, **options)
+        raw = quietly(reader, path, **options)
     except FileNotFoundError:
         raise InputError(f"{name}: a file that belongs to it is missing beside it") from None
     except Exception as error:  # a damaged file raises nearly anything
         if suffix in (".edf", ".bdf") and not options and "latin1" in str(error):  # MNE raises a bare Exception
             raise _NotUtf8Error from None
         raise InputError(f"{name}: cannot be read as {title} ({type(error).__name__})") from None
+    folder = os.path.abspath(path.parent)
+    if any(os.path.dirname(os.path.abspath(file)) != folder for file in raw.filenames if file is not None):
+        raise InputError(f"{name}: {_ELSEWHERE}")
+    return raw
+
+
+def _check_companions(path: Path, name: str) -> None:
+    """Refuse a BrainVision header that names files outside its folder (any could be meant) or endless channels."""
+    try:
+        text = path.read_bytes().decode("latin1")
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror})") from None
+    if any(mark in value for value in _COMPANION.findall(text) for mark in ("/", "\\")):
+        raise InputError(f"{name}: {_ELSEWHERE}")
+    counts = [int(digits) for digits in _COUNT.findall(text)]
+    if any(count > _MAX_CHANNELS for count in counts):
+        raise InputError(f"{name}: {max(counts)} channels; accepted: at most {_MAX_CHANNELS}")
+
+
+#: What must hold of a file before MNE, which trusts it, opens it.
+_CHECKS: dict[str, Callable[[Path, str], None]] = {
+    ".fif": check_fif,
+    ".set": check_mat,
+    ".vhdr": _check_companions,
+}

@@ -100,6 +100,8 @@ def _load(raw: mne.io.BaseRaw, name: str) -> np.ndarray:
     if len(raw.ch_names) * raw.n_times > _MAX_VALUES:
         hours = raw.n_times / sfreq_hz / 3600
         raise InputError(f"{name}: {hours:.1f} h at {sfreq_hz:g} Hz are too much to load; cut out the part of interest")
+    if raw.n_times < sfreq_hz:
+        raise InputError(f"{name}: {raw.n_times} samples at {sfreq_hz:g} Hz are less than a second")
     try:
         signal = np.asarray(quietly(raw.get_data)) * 1e6
     except Exception as error:  # a damaged file raises nearly anything

@@ -1,12 +1,10 @@
 """What SEED-IV's ReadMe and channel table state: rate, channels, and the emotion of each clip."""
 
 import re
-import zipfile
 from pathlib import Path
 
-from openpyxl import load_workbook
-
 from dataset_builder.errors import InputError
+from dataset_builder.sources.workbooks import read_first_sheet
 
 README = "ReadMe.txt"
 CHANNEL_TABLE = "Channel Order.xlsx"
@@ -67,10 +65,7 @@ def check_channels(path: Path) -> None:
     """
     if not path.is_file():
         return
-    try:
-        rows = list(load_workbook(path, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True))
-    except (OSError, KeyError, ValueError, IndexError, SyntaxError, zipfile.BadZipFile) as error:
-        raise InputError(f"{CHANNEL_TABLE}: cannot be read ({type(error).__name__})") from None
+    rows = read_first_sheet(path, CHANNEL_TABLE)
     told = tuple(str(row[0]).strip().upper() for row in rows if row and row[0])
     if told != CHANNELS:
         raise InputError(f"{CHANNEL_TABLE}: lists {len(told)} channels in another order than the release's 62")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.answer import RecordingAnswer, answer_recording
+from copilot.answer import RecordingAnswer, answer_recording, describe_facts
 from copilot.gate import CHANCE, cap_age, check_text
 from dataset_builder.errors import InputError
 from dataset_builder.prompts import LIBRARY, PromptConfig, PromptFacts, get_style
@@ -181,11 +181,24 @@ def test_low_confidence(share, low):
     assert make_answer(engine=FakeEngine(share=share)).low_confidence is low
 
 
-@pytest.mark.parametrize(("age", "told"), [(24, "Age: 24"), (95, "Age: 90"), (None, "Age: not stated")])
-def test_no_age_above_ninety_is_told(age, told):
+@pytest.mark.parametrize(("age", "told"), [(24, "Age: 24"), (None, "Age: not stated")])
+def test_age_is_told(age, told):
     engine = FakeEngine()
     make_answer(make_copilot_recording(age=age), engine)
     assert told in engine.prompts[0][1]["content"]
+
+
+def test_no_age_above_ninety_is_told():
+    assert describe_facts(make_copilot_recording(age=95).trial(0)).age == 90
+
+
+@pytest.mark.parametrize("age", [12, 49, 95])
+def test_a_model_is_not_asked_about_ages_far_from_its_training(age):
+    engine = FakeEngine()
+    answer = make_answer(make_copilot_recording(age=age), engine)
+    assert answer.abstained
+    assert "age" in answer.reason
+    assert not engine.prompts
 
 
 @pytest.mark.parametrize(("age", "n"), [(17, 0), (38, 0), (16, 1), (39, 1), (None, 0)])

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 from dataclasses import replace
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pypdf import PdfReader
 
 from copilot.record import FORMATS, Record, parse_record, render_html, render_json
 from copilot.record.types import LIMITS, NOTICE, WORDING, Turn, group_age
@@ -59,6 +61,14 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
+def read_text(name: str, data: bytes) -> str:
+    """Return what a reader of a format sees."""
+    if name != "pdf":
+        return data.decode("utf-8")
+    pages = [page.extract_text() for page in PdfReader(io.BytesIO(data)).pages]
+    return re.sub(r"\s+", " ", " ".join(pages))
+
+
 @pytest.fixture(scope="module")
 def record() -> Record:
     recording = make_copilot_recording(4, synthetic=True, notes=("Noted.",))
@@ -80,7 +90,7 @@ def page(record) -> Page:
 def test_every_format_is_repeatable_and_carries_the_notice(name, record):
     data = FORMATS[name](record)
     assert data == FORMATS[name](record)
-    assert NOTICE.encode() in data
+    assert NOTICE in read_text(name, data)
     assert len(data) < 1_500_000
 
 
@@ -93,7 +103,7 @@ def test_json_round_trip(record, flat_record):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema_version 99; accepted: 1"),
+        ({"schema_version": 99}, "schema_version 99; accepted: 2"),
         ({"schema_version": None}, "schema_version None"),
         ({"status": "final"}, "status"),
         ({"patient_name": "x"}, "patient_name"),
@@ -240,8 +250,8 @@ def test_a_review_is_told(record):
 def test_withheld_text_is_nowhere():
     record = make_record(engine=FakeEngine("joy", text=answer_with("A clear depression, take 50 mg of something.")))
     assert record.assessment.text == ""
-    for render in FORMATS.values():
-        assert b"take 50 mg" not in render(record)
+    for name, render in FORMATS.items():
+        assert "take 50 mg" not in read_text(name, render(record))
     assert "Withheld." in Page(render_html(record)).texts
 
 
@@ -285,7 +295,7 @@ def test_group_age(age, kept):
 def test_no_age_above_ninety_is_in_any_format():
     record = make_record(make_copilot_recording(2, age=97))
     assert record.subject.age == "90 or older"
-    assert "Age: 90" in record.prompt[1].content
+    assert record.prompt == []
     text = render_json(record).split(b'"pictures"')[0]
     assert not re.search(rb"\b97\b", text)
     assert not re.search(r"\b97\b(?!%)", Page(render_html(record)).text)

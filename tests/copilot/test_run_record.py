@@ -10,7 +10,8 @@ from edfio import Recording as EdfRecording
 
 from copilot import record_stage
 from copilot.cli import main as run_cli
-from copilot.record import FORMATS, build, parse_record
+from copilot.record import DEFAULT_FORMATS, FORMATS, build, name_file, parse_record
+from copilot.record.review_files import load_review, save_review
 from copilot.record.types import NOTICE
 from dataset_builder.errors import CopilotError, RecipeError
 from dataset_builder.manifest import MANIFEST, Metric, describe_file, hash_file, read_manifest
@@ -23,14 +24,12 @@ from tests.copilot.copilot_fakes import FakeEngine, fitted_codec, make_signal, w
 NAMES = ("Yersinia", "Quackenbush", "MRN-778899", "Dr_Zwingli", "AMP-4711", "hello")
 
 
-@pytest.fixture(scope="module")
-def edf(tmp_path_factory) -> Path:
-    """Write a minute of EEG whose file name and header say who it is."""
-    path = tmp_path_factory.mktemp("Yersinia") / "Yersinia_Quackenbush_1931.edf"
-    signal = make_signal(1, len(SCALP_CHANNELS), seconds=60)[0]
+def write_edf(path: Path, channels: tuple[str, ...] = SCALP_CHANNELS) -> Path:
+    """Write a minute of EEG whose header says who it is."""
+    signal = make_signal(1, len(channels), seconds=60)[0]
     signals = [
         EdfSignal(row, 250, label=f"EEG {name}", physical_dimension="uV", physical_range=(-400, 400))
-        for name, row in zip(SCALP_CHANNELS, np.clip(signal, -400, 400).astype(float), strict=True)
+        for name, row in zip(channels, np.clip(signal, -400, 400).astype(float), strict=True)
     ]
     Edf(
         signals,
@@ -42,6 +41,12 @@ def edf(tmp_path_factory) -> Path:
         annotations=[EdfAnnotation(3, None, "Quackenbush says hello")],
     ).write(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def edf(tmp_path_factory) -> Path:
+    """Write a recording whose file name says who it is, too."""
+    return write_edf(tmp_path_factory.mktemp("Yersinia") / "Yersinia_Quackenbush_1931.edf")
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +73,9 @@ def run(edf: Path, model: Path, out: Path, *more: str) -> int:
 
 
 def test_folder_holds_every_format_and_the_manifest_last(edf, model, tmp_path, engine, capsys):
-    assert run(edf, model, tmp_path / "record", "--age", "24", "--sex", "F") == 0
+    assert run(edf, model, tmp_path / "record", "--age", "24", "--sex", "F", "--format", *FORMATS) == 0
     out = tmp_path / "record"
-    assert sorted(path.name for path in out.iterdir()) == sorted([MANIFEST, *(f"record.{name}" for name in FORMATS)])
+    assert sorted(path.name for path in out.iterdir()) == sorted([MANIFEST, *map(name_file, FORMATS)])
     record = parse_record((out / "record.json").read_bytes())
     assert record.estimate.emotion == "joy"
     assert (record.subject.age, record.subject.sex) == (24, "F")
@@ -99,9 +104,41 @@ def test_no_name_is_anywhere(edf, model, tmp_path, engine, capfd):
     assert parse_record((tmp_path / "record" / "record.json").read_bytes()).subject.age == "90 or older"
 
 
+def test_what_is_written_when_nobody_asks(edf, model, tmp_path, engine):
+    assert run(edf, model, tmp_path / "record") == 0
+    written = {path.name for path in (tmp_path / "record").iterdir()}
+    assert written == {MANIFEST, *map(name_file, DEFAULT_FORMATS)}
+
+
+def test_a_reviewed_record_is_never_replaced(edf, model, tmp_path, engine, capsys):
+    assert run(edf, model, tmp_path / "record") == 0
+    review = load_review(tmp_path / "record")
+    review.add_note("Calm.", role="psychologist")
+    save_review(review, tmp_path / "record")
+    assert run(edf, model, tmp_path / "record") == 2
+    assert "holds a record that people have reviewed" in capsys.readouterr().err
+    assert load_review(tmp_path / "record").record == review.record
+
+
 def test_one_format_only(edf, model, tmp_path, engine):
     assert run(edf, model, tmp_path / "record", "--format", "json") == 0
     assert sorted(path.name for path in (tmp_path / "record").iterdir()) == [MANIFEST, "record.json"]
+
+
+@pytest.mark.parametrize(("more", "told"), [([], False), (["--fill-channels", "spline"], True)])
+def test_missing_channels_are_reconstructed_when_asked_for_and_the_record_says_so(model, tmp_path, engine, more, told):
+    path = write_edf(tmp_path / "small.edf", SCALP_CHANNELS[:22])
+    assert run(path, model, tmp_path / "record", "--format", "json", *more) == 0
+    record = parse_record((tmp_path / "record" / "record.json").read_bytes())
+    assert ("8 of 30 scalp channels are reconstructed by spherical splines" in record.recording.notes) is told
+    assert len(record.recording.missing_channels) == 8
+
+
+def test_learned_reconstruction_needs_a_model_that_has_one(model, tmp_path, engine, capsys):
+    path = write_edf(tmp_path / "small.edf", SCALP_CHANNELS[:22])
+    assert run(path, model, tmp_path / "record", "--fill-channels", "learned") == 2
+    assert "reconstruct" in capsys.readouterr().err
+    assert not (tmp_path / "record").exists()
 
 
 def test_same_input_gives_the_same_record_but_for_the_moment(edf, model, tmp_path, engine):
@@ -156,7 +193,7 @@ def test_synthetic_model_marks_the_manifest(edf, model, tmp_path, engine):
         (["--age", "24.5"], "--age"),
         (["--age", "young"], "--age"),
         (["--sex", "X"], "--sex"),
-        (["--format", "pdf"], "--format"),
+        (["--format", "docx"], "--format"),
         (["--threads", "0"], "--threads"),
         (["--colour", "red"], "--colour"),
     ],

@@ -74,7 +74,7 @@ def test_an_adapter_is_applied(model_dir, rows, tmp_path):
     found = HFReader(model_dir, tmp_path / "adapter").score(rows[:3])
     assert np.abs(found - plain).max() > 1e-4
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-9)
-    with pytest.raises(InputError, match="cannot be read as an adapter"):
+    with pytest.raises(InputError, match="holds no adapter_model.safetensors"):
         HFReader(model_dir, tmp_path)
 
 

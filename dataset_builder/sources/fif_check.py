@@ -1,0 +1,79 @@
+"""Whether the tags of a FIF file follow one another, told before MNE reads it.
+
+A tag says where the next one is. In a damaged file that can be behind it, and a reader that trusts it goes round until
+the memory is full. The layout is that of the FIFF 1.3 specification (Uutela and Hämäläinen, Neuromag): kind, type, size
+and place of the next tag as big-endian 32-bit integers, then the data.
+"""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from dataset_builder.errors import InputError
+
+_HEADER = struct.Struct(">4i")
+
+_FILE_ID, _DIRECTORY_POINTER = 100, 101
+
+#: More tags than any recording has.
+_MAX_TAGS = 2_000_000
+
+
+def check_fif(path: Path, name: str) -> None:
+    """Refuse a file whose tags do not lie in it one after the other.
+
+    Parameters
+    ----------
+    path : Path
+        A file that is there.
+    name : str
+        How messages call it.
+
+    Raises
+    ------
+    InputError
+        Tells what is wrong.
+    """
+    try:
+        with path.open("rb") as stream:
+            problem = _find_problem(stream, path.stat().st_size)
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror})") from None
+    if problem:
+        raise InputError(f"{name}: cannot be read as FIF ({problem})")
+
+
+def _find_problem(stream: BinaryIO, size: int) -> str:
+    tags: dict[int, tuple[int, int, int]] = {}
+    place, pointed = 0, -1
+    while len(tags) < _MAX_TAGS:
+        stream.seek(place)
+        head = stream.read(_HEADER.size)
+        if len(head) < _HEADER.size:
+            break
+        kind, of_type, length, following = _HEADER.unpack(head)
+        end = place + _HEADER.size + length
+        if (not tags and (kind, length) != (_FILE_ID, 20)) or length < 0 or end > size:
+            return "ends within a tag" if tags else "its first tag is not that of a FIF file"
+        if kind == _DIRECTORY_POINTER and length >= 4:
+            (pointed,) = struct.unpack(">i", stream.read(4))
+        tags[place] = kind, of_type, length
+        if following < 0:
+            break
+        if 0 < following <= place:
+            return "its tags run in a circle"
+        place = following or end
+    else:
+        return "holds too many tags"
+    return _check_directory(stream, tags, pointed) if pointed > 0 else ""
+
+
+def _check_directory(stream: BinaryIO, tags: dict[int, tuple[int, int, int]], place: int) -> str:
+    """Compare the file's own list of its tags, which readers go by, with the tags that are there."""
+    if place not in tags:
+        return "its directory of tags is not where it should be"
+    stream.seek(place + _HEADER.size)
+    entries = stream.read(tags[place][2] // _HEADER.size * _HEADER.size)
+    if all(tags.get(at) == (kind, of_type, length) for kind, of_type, length, at in _HEADER.iter_unpack(entries)):
+        return ""
+    return "its directory lists tags that are not there"

@@ -1,0 +1,60 @@
+"""Damaged files: whatever they hold, a reader reads them or refuses them with one line of ours.
+
+``make test`` reads a few hundred inputs of all readers but those that need torch, ``make nightly`` twenty thousand.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from dataset_builder.seeds import make_rng
+from tests.robustness.fuzzing import fuzz_target, share_inputs
+from tests.robustness.mutations import DIALECTS, mutate
+from tests.robustness.targets import TARGETS
+
+WEIGHTS = {name: target.weight for name, target in TARGETS.items()}
+NIGHTLY = share_inputs(20_000, WEIGHTS)
+
+#: Readers whose worker starts within seconds, and how many inputs each gets in `make test`.
+QUICK = {"pickle": 120, "mat": 60, "ratings": 40, "xlsx": 25, "csv-people": 40, "npy": 40, "manifest": 40, "recipe": 60}
+
+
+def test_the_nightly_run_is_large_enough() -> None:
+    assert sum(NIGHTLY.values()) >= 20_000
+    assert min(NIGHTLY.values()) >= 100
+    assert sum(QUICK.values()) >= 400
+
+
+def test_equal_numbers_give_equal_inputs() -> None:
+    data = Path(__file__).read_bytes()
+    for dialect in DIALECTS:
+        made = [mutate(data, [data], dialect, make_rng(1, dialect, str(number))) for number in (1, 1, 2)]
+        assert made[0] == made[1]
+        assert made[0] != made[2]
+
+
+@pytest.mark.parametrize("name", list(QUICK))
+def test_a_few_damaged_files(name: str, tmp_path: Path) -> None:
+    outcome = fuzz_target(name, tmp_path, QUICK[name])
+    assert outcome.faults == []
+    assert outcome.counts["refused"] > QUICK[name] // 4
+    assert outcome.counts.total() == QUICK[name]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_many_damaged_files(name: str, tmp_path: Path) -> None:
+    outcome = fuzz_target(name, tmp_path, NIGHTLY[name])
+    assert outcome.faults == []
+    assert outcome.counts["refused"] > NIGHTLY[name] // 10
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [("bad-exec", "execution"), ("bad-reach", "reach"), ("bad-crash", "crash"), ("bad-path", "message")]
+    + [("bad-memory", "memory"), ("bad-death", "death"), ("bad-hang", "hang")],
+)
+def test_the_harness_sees_what_it_looks_for(name: str, verdict: str, tmp_path: Path) -> None:
+    outcome = fuzz_target(name, tmp_path, 2)
+    assert outcome.counts[verdict] == 2
+    assert len(outcome.faults) == 2

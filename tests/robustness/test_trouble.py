@@ -1,0 +1,129 @@
+"""Kill -9, a full disk, a read-only folder, a lost input and a turned clock, at each stage of the pipeline.
+
+After a restart the result is byte for byte that of a run that was left alone, apart from times. `make nightly` tries
+the whole matrix, `make test` a part that holds every trouble.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.robustness.stages import STAGES, prepare_inputs, write_recording
+from tests.robustness.trouble import TROUBLES, copy_inputs, preload, read_tree, restore_inputs, run_stage
+
+#: Where in a stage's writes a trouble comes: at the first, in the middle, at the last.
+POINTS: dict[str, tuple[float, ...]] = {
+    "kill": (0.0, 0.5, 1.0),
+    "full": (0.0, 0.5, 1.0),
+    "lost-input": (0.0, 0.6),
+    "clock": (0.5,),
+    "read-only": (0.0,),
+}
+
+#: In `make test`: every trouble, on stages that a worker starts within seconds.
+DIAGONAL = [
+    ("synth", "kill", 0.5),
+    ("synth", "read-only", 0.0),
+    ("corpus", "kill", 1.0),
+    ("corpus", "full", 0.5),
+    ("corpus", "lost-input", 0.0),
+    ("corpus", "clock", 0.5),
+]
+
+
+@pytest.fixture(scope="module")
+def torch_loaded() -> None:
+    """Spare each of hundreds of processes the seconds that these imports take."""
+    preload("torch", "transformers", "peft", "trl", "datasets", "mne", "model_recipes.adapter", "model_recipes.gguf")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, int]]:
+    """Return a function that runs the stages up to one undisturbed, each once, and tells how often that one writes."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    prepare_inputs(folder)
+    writes: dict[str, int] = {}
+
+    def run_up_to(name: str) -> tuple[Path, int]:
+        for stage in STAGES:
+            if stage == "record" and stage not in writes:
+                write_recording(folder)
+            if stage not in writes:
+                ending = run_stage(stage, folder, folder / stage)
+                assert ending.code == 0, f"{stage}: {ending.message}"
+                writes[stage] = ending.writes
+            if stage == name:
+                return folder, writes[stage]
+        raise AssertionError(name)
+
+    return run_up_to
+
+
+def check(name: str, trouble: str, point: float, pipeline: Any, tmp_path: Path) -> None:
+    """Run a stage with a trouble, then again without, and compare with the undisturbed run."""
+    whole, writes = pipeline(name)
+    inputs = copy_inputs(whole, tmp_path / "inputs")
+    out = tmp_path / "results" / name
+    out.parent.mkdir()
+    at = 1 + round(point * (writes - 1))
+    ending = run_stage(name, inputs, out, trouble, at)
+    restore_inputs(inputs)
+    if trouble == "kill":
+        assert ending.code == -9
+    elif ending.code:
+        assert ending.code == 2, f"{trouble} at write {at} of {writes}: {ending.message}"
+        assert ending.message.isprintable()
+        assert str(tmp_path) not in ending.message
+    if trouble == "read-only" or (trouble == "full" and at < writes):  # the last write only removes the lock
+        assert ending.code == 2, "went unnoticed"
+    if trouble == "clock":
+        assert ending.code == 0
+    again = run_stage(name, inputs, out)
+    assert again.code == 0, f"after {trouble} at write {at} of {writes}: {again.message}"
+    assert [path.name for path in out.parent.iterdir()] == [name]
+    expected, found = read_tree(whole / name), read_tree(out)
+    assert found.keys() == expected.keys()
+    assert [key for key in expected if found[key] != expected[key]] == [], find_difference(expected, found)
+
+
+def find_difference(expected: Any, found: Any, place: str = "") -> str:
+    """Return the first place where two trees of values differ."""
+    if isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
+        return next(
+            (find_difference(expected[k], found[k], f"{place}/{k}") for k in expected if expected[k] != found[k]), ""
+        )
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = zip(expected, found, strict=True)
+        return next((find_difference(a, b, f"{place}/{i}") for i, (a, b) in enumerate(pairs) if a != b), "")
+    return f"{place}: {str(expected)[:200]} became {str(found)[:200]}"
+
+
+@pytest.mark.parametrize(("name", "trouble", "point"), DIAGONAL)
+def test_a_part_of_the_matrix(name: str, trouble: str, point: float, pipeline: Any, tmp_path: Path) -> None:
+    check(name, trouble, point, pipeline, tmp_path)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("trouble", list(TROUBLES))
+@pytest.mark.parametrize("name", list(STAGES))
+@pytest.mark.usefixtures("torch_loaded")
+def test_the_whole_matrix(name: str, trouble: str, pipeline: Any, tmp_path: Path) -> None:
+    for number, point in enumerate(POINTS[trouble]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        check(name, trouble, point, pipeline, folder)
+
+
+def test_every_trouble_is_in_the_quick_part() -> None:
+    assert {trouble for _, trouble, _ in DIAGONAL} == set(TROUBLES) == set(POINTS)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", list(STAGES))
+@pytest.mark.usefixtures("torch_loaded")
+def test_two_undisturbed_runs_are_equal(name: str, pipeline: Any, tmp_path: Path) -> None:
+    whole, _ = pipeline(name)
+    assert run_stage(name, whole, tmp_path / name).code == 0
+    assert read_tree(tmp_path / name) == read_tree(whole / name)
