@@ -1,6 +1,6 @@
 # make demo   EEG -> corpus -> pruned model -> GGUF -> answer -> record, tiny, offline, on two cores
 # make test   lint, types, tests with the newest versions, and of the corpus with the oldest
-# make check  lint and types only
+# make check  lint, types and known weaknesses of dependencies
 # make test-bounds  the corpus with the oldest datasets, pyarrow, pandas and numpy that we support
 # make hub-demo  push a demo run to a Hub on loopback, then use it as a stranger would (after make demo)
 # make nightly  the tests that take minutes
@@ -24,7 +24,7 @@ BOUNDS := tests/corpus/test_builder.py tests/corpus/test_published.py
 # The tests of the interface drive a Chromium; where there is none and it cannot be installed, they are skipped.
 CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome
 
-.PHONY: demo hub-demo test test-bounds nightly check docs bench clean
+.PHONY: demo hub-demo test test-bounds nightly check lint audit docs bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -33,7 +33,7 @@ demo: $(VENV)/.installed
 hub-demo: $(VENV)/.installed-test
 	$(BIN)/python -m tests.hub_server.demo --run demo --out hub-demo
 
-test: check test-bounds $(VENV)/.browser
+test: lint test-bounds $(VENV)/.browser
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-bounds: $(OLDEST)/.installed
@@ -44,10 +44,18 @@ test-bounds: $(OLDEST)/.installed
 nightly: $(VENV)/.installed-test
 	$(TEST_ENV) $(BIN)/python -m pytest -q -m nightly --timeout 1800
 
-check: $(VENV)/.installed-test
+check: lint audit
+
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+
+# Known weaknesses of what is installed; says so and goes on where the registry does not tell.
+audit: $(VENV)/.installed-test
+	@test -x .venv-audit/bin/pip-audit || { $(BIN)/python -m venv .venv-audit && .venv-audit/bin/python -m pip install \
+	  --disable-pip-version-check --quiet 'pip-audit>=2.9,<3'; } >/dev/null 2>&1 || true
+	@$(BIN)/python -m tests.robustness.audit --tool .venv-audit/bin/pip-audit
 
 docs: $(VENV)/.installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -56,7 +64,7 @@ bench: $(VENV)/.installed-test
 	for file in benchmarks/bench_*.py; do $(TEST_ENV) $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(OLDEST) demo hub-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OLDEST) .venv-audit demo hub-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 
 # A stamp is written only after pip succeeded, and removed before it starts.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python

@@ -6,9 +6,19 @@ from typing import Any
 
 import yaml
 
+#: What PyYAML lets through of its own on damaged text: dates that are none, keys that cannot be keys, endless nesting.
+_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
+
 
 class _StrictLoader(yaml.SafeLoader):
-    """A loader that refuses a key given twice, as the Hub's parser does; PyYAML would take the last."""
+    """A loader that refuses a key given twice, as the Hub's parser does, and aliases, which can grow without bounds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return a node that is no alias; see `yaml.SafeLoader`."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not accepted", self.peek_event().start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return a mapping; see `yaml.SafeLoader`."""
@@ -33,6 +43,8 @@ def read_front_matter(text: str) -> tuple[dict[str, Any], str]:
         header = yaml.load(block, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         return {}, f"front matter: not valid YAML ({getattr(error, 'problem', None) or type(error).__name__})"
+    except _DAMAGE as error:
+        return {}, f"front matter: not valid YAML ({type(error).__name__})"
     if not isinstance(header, dict):
         return {}, f"front matter: expected a mapping of keys, found {type(header).__name__}"
     return header, ""

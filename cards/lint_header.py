@@ -110,7 +110,7 @@ def _lint_language(header: dict[str, Any]) -> Iterator[str]:
     for code in as_list(header.get("language")):
         if code is False:
             yield "language: no is read as false; quote it"
-        elif code not in list_languages():
+        elif not isinstance(code, str) or code not in list_languages():
             yield f"language: {code!r} is not a lower-case ISO 639 code"
 
 
@@ -186,7 +186,7 @@ def _lint_files(config: dict[str, Any], files: Collection[str] | None) -> Iterat
     if any(isinstance(entry, dict) and not (entry.get("split") and entry.get("path")) for entry in entries):
         yield "every one of data_files needs split and path"
         return
-    splits = [entry["split"] for entry in entries if isinstance(entry, dict)]
+    splits = [str(entry["split"]) for entry in entries if isinstance(entry, dict)]
     if len(set(splits)) < len(splits):
         yield "a split is given twice"
     patterns = [path for entry in entries for path in as_list(entry["path"] if isinstance(entry, dict) else entry)]

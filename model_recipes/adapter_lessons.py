@@ -26,6 +26,22 @@ _WEIGHTS, _RESULT = "adapter.pt", "lesson.json"
 _N_ANSWERS, _ANSWER_TOKENS = 4, 200
 
 
+def find_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint that is whole, None without one.
+
+    A run can die while it saves. The state of the trainer is what Transformers writes last.
+    """
+    whole = [path for path in folder.glob("checkpoint-*") if _is_json(path / "trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.partition("-")[2]))) if whole else None
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
 @dataclass(frozen=True)
 class Course:
     """What is the same in all trainings of an adapter.
@@ -105,7 +121,7 @@ class Course:
 
     def _train(self, trained: Dataset, steps: int, folder: Path, seed: int) -> AnswerTrainer:
         trainer = make_trainer(self, trained, steps, folder, seed)
-        trainer.train(resume_from_checkpoint=any(folder.glob("checkpoint-*")))
+        trainer.train(resume_from_checkpoint=find_checkpoint(folder))
         return trainer
 
     def _describe(self, lesson: Lesson, rows: Dataset, trainer: AnswerTrainer) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def parse_record(data: bytes) -> Record:
     """
     try:
         values = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError("record.json: not valid JSON") from None
     found = values.get("schema_version") if isinstance(values, dict) else None
     if found != SCHEMA_VERSION:

@@ -44,6 +44,11 @@ def test_a_good_card_has_no_problems():
         ("license: mit\nmodel-index: [{name: x}]", "list of results"),
         ("license: mit\nlicense: mit", "given twice"),
         ("license: [mit", "not valid YAML"),
+        ("license: mit\nlanguage: [[en]]", "ISO 639"),
+        ("license: &a mit\nlicense_name: *a", "aliases are not accepted"),
+        ("license: mit\n? [a, b]\n: 1", "not valid YAML"),
+        ("license: mit\ndate: 2026-13-45", "not valid YAML"),
+        ("tags: " + "[" * 2000, "not valid YAML"),
         ("just text", "expected a mapping"),
     ],
 )

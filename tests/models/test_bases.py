@@ -127,7 +127,7 @@ def test_what_cannot_be_ported_is_refused(base_dir, text_file, tmp_path):
     with pytest.raises(RecipeError, match="is a gpt2; accepted: qwen2, llama"):
         make_base(tiny_recipe(text_file, name=str(tmp_path / "gpt2")), tmp_path / "base")
     with pytest.raises(RecipeError, match="accepted: tiny, smollm2, a Hub id"):
-        make_base(tiny_recipe(text_file, name="nobody/nothing"), tmp_path / "base")
+        make_base(tiny_recipe(text_file, name="nobody/nothing/else"), tmp_path / "base")
 
 
 def test_download_that_fails_is_one_line(tmp_path, monkeypatch):

@@ -52,7 +52,8 @@ def test_thirty_records_leave_nothing_behind(
     assert bench.find_faults(facts) == []
 
 
-def test_the_soak_sees_what_it_looks_for(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_soak_sees_what_it_looks_for(bench, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     kept: list[object] = []
 
     def leak(_: Path) -> tuple[Callable[[], object], Callable[[], object]]:

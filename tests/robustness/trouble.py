@@ -8,6 +8,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -28,6 +29,8 @@ _LIMIT_S = 240
 
 #: Times and speeds, which no two runs share; the key, into which the times of raw files go; the state of the checkout.
 _TIMES = {"started", "hardware", "created", "key", "code"}
+
+_MOMENT = re.compile(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?")
 
 _CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
@@ -77,7 +80,12 @@ def read_tree(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
-        found[name] = _without_times(json.loads(path.read_text())) if path.suffix == ".json" else path.read_bytes()
+        if path.suffix == ".json":
+            found[name] = _without_times(json.loads(path.read_text()))
+        elif path.suffix == ".html":
+            found[name] = _MOMENT.sub("then", path.read_text(encoding="utf-8"))
+        else:
+            found[name] = path.read_bytes()
     return found
 
 
