@@ -40,13 +40,23 @@ def without_times(table: str) -> list[str]:
     return [" ".join(re.sub(r"\b\d+ s\b", "", line).split()) for line in table.splitlines()]
 
 
+def press_ctrl_c(process: subprocess.Popen[str]) -> int:
+    """Return how a process ends; one that goes on is asked again: a library may swallow what comes while it loads."""
+    for _ in range(30):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("goes on after thirty interrupts")
+
+
 @pytest.mark.slow
 def test_demo_survives_ctrl_c_ends_with_a_report_and_costs_nothing_again(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     process = start_demo(out)
     wait_for(out / "base.partial", process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    assert press_ctrl_c(process) == 130
     assert "run the same command again" in process.communicate()[1]
     assert not (out / "base").exists()
     corpus_started = read_manifest(out / "eeg-emotion-copilot").started
