@@ -2,6 +2,7 @@
 
 import os
 import signal
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ class BadReader(Target):
             self.misbehave()
         return True
 
+    @abstractmethod
     def misbehave(self) -> None:
         """Do it."""
-        raise NotImplementedError
 
 
 class Executes(BadReader):
