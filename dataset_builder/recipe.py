@@ -1,5 +1,6 @@
 """Strict recipes: YAML in, a typed and frozen config out, one clear line when something is off."""
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -28,10 +29,15 @@ _MAX_BYTES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 without its traps for recipes: a key given twice is refused, and so is an alias.
+    """YAML 1.1 without its traps for recipes: a key given twice is refused, and so is an alias; ``off`` is a word.
 
     A few nested aliases stand for more values than any memory holds.
     """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":bool")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -47,6 +53,11 @@ class _Loader(yaml.SafeLoader):
                 None, None, f"key given twice: {', '.join(repeated)}", node.start_mark
             )
         return super().construct_mapping(node, deep)
+
+
+# As in YAML 1.2; version 1.1 also takes on, off, yes, no, y and n for truth values.
+_TRUTH = re.compile(r"(?:true|True|TRUE|false|False|FALSE)$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _TRUTH, list("tTfF"))
 
 
 def load_recipe(path: str | Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:

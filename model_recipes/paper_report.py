@@ -62,10 +62,13 @@ def format_findings(run: PaperRun) -> str:
 
 
 def tell_verdict(finding: Finding, run: PaperRun) -> str:
-    """Return a verdict; made-up data say nothing of the paper, whatever they show."""
+    """Return a verdict; what made-up data or the tiny base show says nothing of the paper."""
+    if finding.verdict in (BY_DESIGN, "not measured"):
+        return finding.verdict
     synthetic = any(chapter.manifest.synthetic for chapter in run.chapters.values())
-    told = finding.verdict in (BY_DESIGN, "not measured") or not synthetic
-    return finding.verdict if told else f"{finding.verdict} (synthetic data: no evidence)"
+    tiny = run.chapters["base"].manifest.recipe["name"] == "tiny"
+    doubt = "synthetic data" if synthetic else "a model of two million parameters" if tiny else ""
+    return f"{finding.verdict} ({doubt}: no evidence)" if doubt else finding.verdict
 
 
 def list_figures(run: PaperRun) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ from pydantic import Field
 from dataset_builder.corpus import CorpusRecipe
 from dataset_builder.errors import RecipeError
 from dataset_builder.recipe import StrictModel, load_recipe
+from model_recipes.evaluate_recipe import EvaluateRecipe
 
 GOOD = "name: x\nversion: 1\ncodec: {name: band_power, levels: 8}\n"
 
@@ -53,6 +54,14 @@ def test_yaml_exponent_trap_is_explained(recipe_file: Path) -> None:
     recipe_file.write_text("rate: 2e-4\n")
     with pytest.raises(RecipeError, match=r"write 2.0e-4"):
         load_recipe(recipe_file, Small)
+
+
+def test_off_and_on_are_words_and_true_is_not(recipe_file: Path) -> None:
+    recipe_file.write_text("controls: off\nseed: 3\n")
+    assert load_recipe(recipe_file, EvaluateRecipe).controls == "off"
+    assert load_recipe(recipe_file, EvaluateRecipe, ["controls=full"]).controls == "full"
+    with pytest.raises(RecipeError, match="controls: .*found True"):
+        load_recipe(recipe_file, EvaluateRecipe, ["controls=true"])
 
 
 def test_missing_file_and_bad_override(recipe_file: Path) -> None:

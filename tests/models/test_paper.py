@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from model_recipes.adapter_recipe import AdapterRecipe, Lesson
 from model_recipes.evaluate_recipe import EvaluateRecipe
 from model_recipes.paper_answers import FLOOR, TRUTH, AnswersRecipe, Asked, compare_answers
 from model_recipes.paper_claims import SIZES, guess_within_valence
+from model_recipes.paper_findings import Finding
 from model_recipes.paper_recipes import CODES, STAGES, load_paper_recipes
+from model_recipes.paper_report import tell_verdict
 from model_recipes.paper_steps import StepsRecipe, train_in_steps
 from model_recipes.paper_tables import compare_metrics
 
@@ -158,6 +161,21 @@ def test_the_published_pair_is_that_of_a_guesser_who_knows_the_valence():
 def test_a_verdict_needs_intervals_apart(one, other, verdict):
     metrics = [Metric(name="macro_f1", value=0.2, n=9, unit="trials", split="test", interval=i) for i in (one, other)]
     assert compare_metrics(*metrics) == verdict
+
+
+@pytest.mark.parametrize(
+    ("base", "synthetic", "told"),
+    [
+        ("smollm2", False, "contradicts"),
+        ("tiny", False, "contradicts (a model of two million parameters: no evidence)"),
+        ("smollm2", True, "contradicts (synthetic data: no evidence)"),
+    ],
+)
+def test_a_verdict_tells_what_it_rests_on(base, synthetic, told):
+    chapter = SimpleNamespace(manifest=SimpleNamespace(synthetic=synthetic, recipe={"name": base}))
+    run = SimpleNamespace(chapters={"base": chapter})
+    assert tell_verdict(Finding("steps", "claim", "measured", "contradicts"), run) == told
+    assert tell_verdict(Finding("cut", "claim", "measured", "not measured"), run) == "not measured"
 
 
 def test_the_command_takes_readers_and_the_paper():
