@@ -1,9 +1,10 @@
 # make demo   EEG -> corpus -> pruned model -> GGUF -> answer -> record, tiny, offline, on two cores
 # make test   lint, types, tests with the newest versions, and of the corpus with the oldest
 # make check  lint, types and known weaknesses of dependencies
-# make test-bounds  the corpus with the oldest datasets, pyarrow, pandas and numpy that we support
+# make test-bounds  the corpus with the oldest versions of all that it needs; part of make test
+# make test-oldest  all tests with the oldest versions of everything
 # make hub-demo  push a demo run to a Hub on loopback, then use it as a stranger would (after make demo)
-# make nightly  the tests that take minutes
+# make nightly  the tests that take minutes, and test-oldest
 # make docs  the documentation site, in build/site
 # make bench  one measured answer per question
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
@@ -17,14 +18,15 @@ CODE := dataset_builder model_recipes copilot cards hub_scripts tests benchmarks
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 WORKERS ?= 2
 
-# The oldest supported versions; `make test` runs the same tests with the newest.
+# The oldest supported versions: of what a corpus needs, and of everything. `make test` runs the same tests with the newest.
 OLDEST := .venv-oldest
+OLDEST_ALL := .venv-oldest-all
 BOUNDS := tests/corpus/test_builder.py tests/corpus/test_published.py
 
 # The tests of the interface drive a Chromium; where there is none and it cannot be installed, they are skipped.
 CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome
 
-.PHONY: demo hub-demo test test-bounds nightly check lint audit docs bench clean
+.PHONY: demo hub-demo test test-bounds test-oldest nightly check lint audit docs bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -41,7 +43,10 @@ test-bounds: $(OLDEST)/.installed
 	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -q -m "not slow and not nightly" tests/hub/test_client.py \
 	  tests/hub/test_users.py
 
-nightly: $(VENV)/.installed-test
+test-oldest: $(OLDEST_ALL)/.installed $(VENV)/.browser
+	$(TEST_ENV) $(OLDEST_ALL)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+nightly: test-oldest
 	$(TEST_ENV) $(BIN)/python -m pytest -q -m nightly --timeout 1800
 
 check: lint audit
@@ -64,7 +69,7 @@ bench: $(VENV)/.installed-test
 	for file in benchmarks/bench_*.py; do $(TEST_ENV) $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .venv-audit demo hub-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(OLDEST_ALL) .venv-audit demo hub-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 
 # A stamp is written only after pip succeeded, and removed before it starts.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
@@ -81,11 +86,18 @@ $(VENV)/.browser: | $(VENV)/.installed-test
 	@{ $(CHROMIUM) || { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install --yes chromium; } || \
 	  echo "no Chromium: the tests of the interface in a browser are skipped"; } > $@ 2>&1; tail -n 1 $@
 
-$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt | $(BIN)/python
+$(OLDEST)/.installed: pyproject.toml constraints-oldest-corpus.txt | $(BIN)/python
 	rm -rf $(OLDEST)
 	$(BIN)/python -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints-oldest.txt \
-	  --editable '.[corpus,hub]' 'pytest>=9,<10' 'pytest-timeout>=2.3,<3'
+	$(OLDEST)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints-oldest-corpus.txt \
+	  --editable '.[corpus,hub]' pytest pytest-timeout
+	touch $@
+
+$(OLDEST_ALL)/.installed: pyproject.toml constraints-oldest.txt | $(BIN)/python
+	rm -rf $(OLDEST_ALL)
+	$(BIN)/python -m venv $(OLDEST_ALL)
+	$(OLDEST_ALL)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints-oldest.txt \
+	  --editable '.[all,test]'
 	touch $@
 
 $(BIN)/python:

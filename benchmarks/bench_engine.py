@@ -2,10 +2,11 @@
 
 ``python benchmarks/bench_engine.py --shape qwen2-0.5b`` makes four files of random weights (2 GB in a temporary folder,
 or ``--models DIR`` to keep them) and measures each in a process of its own: tokens per second of prompt and of answer,
-time to the first token without and with the prefix cache, memory, and the time from an EEG file to a finished record.
-Beside them stands how fast the machine reads memory, in large pages and from the mapped file, whose pages are small, as
-llama.cpp does: no answer can be faster than its weights can be read. Times are the processor's, which is the clock's on
-a quiet machine: what else runs there does not count.
+time to the first token without and with the prefix cache, memory, and the time from an EEG file to a finished record,
+all with one thread and the file mapped. Answers are greedy, as the product's are. Then it writes answers with the
+weights in large pages, with one thread and with all cores, beside how fast as many threads read memory: no answer can
+be faster than its weights can be read. One thread's times are the processor's, which is the clock's on a quiet machine:
+what else runs there does not count. Those of all cores are the clock's, the best of several.
 """
 
 import argparse
@@ -17,10 +18,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from edfio import Edf, EdfSignal
 from engine_models import SHAPES, make_models
+from engine_speed import measure_speeds
 from harness import write_result
 
 from dataset_builder.codecs import BandPowerConfig, make_codec
@@ -30,11 +33,8 @@ from model_recipes.engine import Engine
 from model_recipes.gguf_file import read_copilot_gguf
 from model_recipes.prefix_cache import CACHE_VARIABLE, PrefixCache
 
-#: Tokens of the speed measurement; the shortest of the repeats counts.
-_PROMPT, _ANSWER, _REPEATS = 256, 48, 2
-
-#: Larger than any cache of a processor.
-_READ_BYTES = 512 * 2**20
+#: Tokens of a prompt; the shortest of the repeats counts.
+_PROMPT, _REPEATS = 256, 2
 
 _SFREQ_HZ = 250
 
@@ -50,15 +50,8 @@ def main() -> None:
         eeg = write_eeg(folder / "noise.edf", args.seconds)
         rows = []
         for model in make_models(args.shape, fit_codec(), folder):
-            bandwidth = measure_bandwidth()
-            found = _measure_apart(model.path, eeg, folder)
-            # A tied embedding is read whole for the output, so every byte of the weights is read for each token.
-            weight_bytes = _count_weight_bytes(model.path)
-            rate = found["generation_per_s"] * weight_bytes
-            mapped = measure_mapped(model.path)
             facts = {"name": model.name, "parameters": model.parameters, "bytes": model.bytes}
-            facts |= {"weight_bytes": weight_bytes, "read_bytes_per_s": bandwidth, "mapped_bytes_per_s": mapped}
-            rows.append(facts | found | {"share_of_bandwidth": rate / bandwidth, "share_of_mapped": rate / mapped})
+            rows.append(facts | _measure_apart(model.path, eeg, folder))
             print(_describe(rows[-1]), flush=True)
     _report(rows, args.shape, args.seconds)
 
@@ -73,29 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure_bandwidth() -> float:
-    """Return how many bytes a second one thread reads: the best of several sums over a large array.
-
-    NumPy asks for large pages, so this is what the memory gives at best.
-    """
-    return _measure_reading(np.ones(_READ_BYTES // 8, np.int64))
-
-
-def measure_mapped(path: Path) -> float:
-    """Return how many bytes a second one thread reads of a file in memory, mapped as llama.cpp maps it."""
-    return _measure_reading(np.memmap(path, np.int64, mode="r", shape=(path.stat().st_size // 8,)))
-
-
-def _measure_reading(data: np.ndarray) -> float:
-    times = []
-    for _ in range(8):
-        clock = time.process_time()
-        assert int(np.bitwise_or.reduce(data)) != 0
-        times.append(time.process_time() - clock)
-    return data.nbytes / min(times)
-
-
-def measure_model(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
+def measure_model(path: Path, eeg: Path, folder: Path) -> dict[str, Any]:
     """Measure one file in this process."""
     codec = read_copilot_gguf(path).codec
     system = DEFAULT_STYLE.render_system(codec)
@@ -104,7 +75,7 @@ def measure_model(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
         {"role": "user", "content": "EEG:\ndelta 012345678\ntheta 876543210"},
     ]
     cache = PrefixCache(folder / "cache" / "prefixes")
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {"weight_bytes": _count_weight_bytes(path)}
     before = read_peak_memory()  # torch and what else makes the files
     with Engine(path, n_threads=1, cache=cache) as engine:
         found["first_token_cold_s"] = _time(lambda: engine.generate(chat, max_tokens=1))
@@ -113,10 +84,8 @@ def measure_model(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
         for i in range(_REPEATS):
             long[0]["content"] = f"{i}{long[0]['content']}"  # nothing of the prompt before is of use
             reading = _time(lambda: engine.generate(long, max_tokens=1))
-            n_read = engine.timings["prompt_n"]
-            writing = _time(lambda i=i: engine.generate(long, max_tokens=_ANSWER, temperature=1.0, seed=i))
-            speeds.append((n_read / reading, engine.timings["predicted_n"] / writing))
-        found["prompt_per_s"], found["generation_per_s"] = (max(values) for values in zip(*speeds, strict=True))
+            speeds.append(engine.timings["prompt_n"] / reading)
+        found["prompt_per_s"] = max(speeds)
         engine.read_prefix(system)
         found["rss_bytes"] = read_peak_memory() - before
     with Engine(path, n_threads=1, cache=cache) as engine:
@@ -124,6 +93,8 @@ def measure_model(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
         found["first_token_warm_s"] = restored + _time(lambda: engine.generate(chat, max_tokens=1))
     records = [_draft(path, eeg, folder) for _ in range(2)]
     found["record_s"], found["record_clock_s"] = (min(times) for times in zip(*records, strict=True))
+    found["speeds"] = measure_speeds(path, found["weight_bytes"])
+    found["generation_per_s"] = found["speeds"][0]["generation_per_s"]
     return found
 
 
@@ -166,10 +137,11 @@ def _count_weight_bytes(path: Path) -> int:
     return sum(int(tensor.n_bytes) for tensor in GGUFReader(path).tensors)
 
 
-def _measure_apart(path: Path, eeg: Path, folder: Path) -> dict[str, float]:
+def _measure_apart(path: Path, eeg: Path, folder: Path) -> dict[str, Any]:
     command = [sys.executable, __file__, "--measure", str(path), "--eeg", str(eeg), "--models", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def write_eeg(path: Path, seconds: int) -> Path:
@@ -207,17 +179,22 @@ def _time(function) -> float:  # type: ignore[no-untyped-def]
     return time.process_time() - clock
 
 
-def _describe(row: dict[str, float]) -> str:
-    return (
+def _describe(row: dict[str, Any]) -> str:
+    lines = [
         f"{row['name']:<16} {row['bytes'] / 1e6:6.0f} MB {row['rss_bytes'] / 1e6:6.0f} MB RSS  prompt "
-        f"{row['prompt_per_s']:6.0f}/s  answer {row['generation_per_s']:6.1f}/s ({row['share_of_bandwidth']:.0%} of "
-        f"{row['read_bytes_per_s'] / 1e9:.1f} GB/s, {row['share_of_mapped']:.0%} of "
-        f"{row['mapped_bytes_per_s'] / 1e9:.1f} mapped)  first token {row['first_token_cold_s']:.2f} s, prefix kept "
+        f"{row['prompt_per_s']:6.0f}/s  first token {row['first_token_cold_s']:.2f} s, prefix kept "
         f"{row['first_token_warm_s']:.2f} s  record {row['record_s']:.2f} s"
-    )
+    ]
+    for speed in row["speeds"]:
+        pages = "large pages" if speed["large_pages"] else "as loaded"
+        lines.append(
+            f"  {speed['threads']} thread(s), {pages:<11} answer {speed['generation_per_s']:6.1f}/s, "
+            f"{speed['share_of_bandwidth']:.0%} of {speed['read_bytes_per_s'] / 1e9:.1f} GB/s"
+        )
+    return "\n".join(lines)
 
 
-def _report(rows: list[dict[str, float]], shape: str, seconds: int) -> None:
+def _report(rows: list[dict[str, Any]], shape: str, seconds: int) -> None:
     first, last = rows[0], rows[-1]
     smaller = first["bytes"] / last["bytes"]
     faster = last["generation_per_s"] / first["generation_per_s"]

@@ -1,8 +1,12 @@
-"""Does a day's work make the process grow? 500 records through the engine, and 500 through what the app's buttons do.
+"""Does a day's work make the process grow? 500 records each through the engine, the app's steps and the app itself.
 
 ``python benchmarks/bench_soak.py`` drafts them one after the other in a process for each way, with a small model of
-random weights and a noise recording. After a warm-up, memory may grow by less than 5 %, and no file handle, no thread
-and no temporary file may stay. It ends with 1 if anything does.
+random weights and a noise recording. The last way is the app as a user starts it, and every record comes from a tab
+that is opened, used and closed over HTTP as a browser does. After a warm-up, memory may grow by less than 5 %, and no
+file handle, no thread and no temporary file may stay. It ends with 1 if anything does.
+
+Two memories are measured, and both are bound: what is resident, and of that what is the process's own (`RssAnon` and
+swapped pages, see proc(5)); the second does not shrink when the system lets go of pages of files.
 """
 
 import argparse
@@ -10,18 +14,21 @@ import gc
 import itertools
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from bench_engine import fit_codec, write_eeg
 from engine_models import make_models
 from harness import write_result
+from soak_page import App, Server, Tab
 
 from copilot.answer import answer_recording
 from copilot.app import steps
@@ -37,10 +44,32 @@ from model_recipes.engine import Engine
 from model_recipes.gguf_file import read_copilot_gguf
 from model_recipes.prefix_cache import CACHE_VARIABLE
 
+__all__ = ["Server", "Tab", "Work", "find_faults", "soak"]
+
 #: Largest growth of memory after the warm-up.
 LIMIT = 0.05
 
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+#: Lines of /proc/PID/status that make up each memory.
+_MEMORIES = {"resident": ("VmRSS",), "own": ("RssAnon", "VmSwap")}
+
+
+@dataclass(frozen=True)
+class Work:
+    """How records are drafted.
+
+    Parameters
+    ----------
+    draft : callable
+        Drafts one.
+    close : callable
+        Ends it all.
+    pid : int or None
+        The process that is watched; None: this one.
+    """
+
+    draft: Callable[[], object]
+    close: Callable[[], object]
+    pid: int | None = None
 
 
 def main() -> int:
@@ -58,49 +87,63 @@ def main() -> int:
         found = {way: _measure_apart(way, Path(folder), args.records) for way in WAYS}
     faults = [f"{way}: {fault}" for way, facts in found.items() for fault in find_faults(facts)]
     for way, facts in found.items():
-        print(f"soak, {way}: {facts['records']} records, memory {facts['growth']:+.1%} after {facts['warm_up']}")
+        grown = ", ".join(f"{name} {memory['growth']:+.2%}" for name, memory in facts["memory"].items())
+        print(f"soak, {way}: {facts['records']} records, after the first {facts['warm_up']} memory grew by {grown}")
     if not args.no_result:
         write_result("soak", question="Does memory stay bounded?", limit=LIMIT, ways=found, faults=faults)
     print("\n".join(faults) or "no growth beyond the limit, nothing left open")
     return 1 if faults else 0
 
 
-def soak(way: Callable[[Path], tuple[Callable[[], object], Callable[[], object]]], folder: Path, records: int) -> dict:  # type: ignore[type-arg]
+def soak(way: Callable[[Path], Work], folder: Path, records: int) -> dict:  # type: ignore[type-arg]
     """Draft records one after the other and watch the process.
 
     Returns
     -------
     dict
-        ``growth`` compares medians over the first and the last tenth after the warm-up.
+        ``memory`` compares medians over the first and the last tenth after the warm-up, in bytes, and has the slope
+        of a line through all of them. What is counted is told at its most in the first tenth and its least in the last.
     """
     warm_up = max(records // 10, 3)
-    draft, close = way(folder)
-    for _ in range(warm_up):
-        draft()
-    handles, threads, files = count_open()
-    memory = []
-    for _ in range(records - warm_up):
-        draft()
-        gc.collect()
-        memory.append(read_memory())
-    tenth = max(len(memory) // 10, 3)
-    first, last = statistics.median(memory[:tenth]), statistics.median(memory[-tenth:])
-    now = count_open()
-    close()
+    work = way(folder)
+    pid = work.pid or os.getpid()
+    try:
+        for _ in range(warm_up):
+            work.draft()
+        memory, held = [], []
+        for _ in range(records - warm_up):
+            work.draft()
+            gc.collect()
+            memory.append(read_memory(pid))
+            held.append(count_open(pid))
+    finally:
+        work.close()
     return {
         "records": records,
         "warm_up": warm_up,
-        "memory_bytes": [first, last],
-        "growth": last / first - 1,
-        "handles": [handles, now[0]],
-        "threads": [threads, now[1]],
-        "temporary_files": [files, now[2]],
+        "memory": {name: compare([found[name] for found in memory]) for name in _MEMORIES},
+        **{name: _range([found[name] for found in held]) for name in held[0]},
     }
+
+
+def compare(memory: list[int]) -> dict:  # type: ignore[type-arg]
+    """Return how a memory changed over the records."""
+    tenth = max(len(memory) // 10, 3)
+    first, last = statistics.median(memory[:tenth]), statistics.median(memory[-tenth:])
+    slope = np.polyfit(range(len(memory)), memory, 1)[0]
+    return {"first": first, "last": last, "growth": last / first - 1, "bytes_per_record": round(float(slope))}
+
+
+def _range(counts: list[int]) -> list[int]:
+    """Return the most in the first tenth and the least in the last: threads and connections come and go."""
+    tenth = max(len(counts) // 10, 3)
+    return [max(counts[:tenth]), min(counts[-tenth:])]
 
 
 def find_faults(facts: dict) -> list[str]:  # type: ignore[type-arg]
     """Return what grew."""
-    faults = [f"memory grew by {facts['growth']:.1%}"] if facts["growth"] >= LIMIT else []
+    grown = {name: memory["growth"] for name, memory in facts["memory"].items() if memory["growth"] >= LIMIT}
+    faults = [f"memory ({name}) grew by {growth:.1%}" for name, growth in grown.items()]
     for what in ("handles", "threads", "temporary_files"):
         before, after = facts[what]
         if after > before:
@@ -108,18 +151,24 @@ def find_faults(facts: dict) -> list[str]:  # type: ignore[type-arg]
     return faults
 
 
-def read_memory() -> int:
-    """Return the resident memory in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+def read_memory(pid: int) -> dict[str, int]:
+    """Return each memory of a process in bytes."""
+    found = dict(re.findall(r"^(\w+):\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
+    return {name: sum(int(found[line]) * 1024 for line in lines) for name, lines in _MEMORIES.items()}
 
 
-def count_open() -> tuple[int, int, int]:
-    """Return how many file handles, threads and temporary files there are."""
-    files = sum(len(names) for _, _, names in os.walk(tempfile.gettempdir()))
-    return len(os.listdir("/proc/self/fd")), threading.active_count(), files
+def count_open(pid: int) -> dict[str, int]:
+    """Return how many file handles and threads a process has, and how many temporary files hold anything.
+
+    Gradio makes an empty one for each upload; the app sweeps those that are older than half a minute.
+    """
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(tempfile.gettempdir()) for name in names]
+    files = sum(os.path.exists(path) and os.path.getsize(path) > 0 for path in paths)
+    handles, threads = len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+    return {"handles": handles, "threads": threads, "temporary_files": files}
 
 
-def open_engine(folder: Path) -> tuple[Callable[[], object], Callable[[], object]]:
+def open_engine(folder: Path) -> Work:
     """Return how a record is drafted with one engine that stays open, and how that ends."""
     path = _find_model(folder)
     model = read_copilot_gguf(path)
@@ -132,11 +181,11 @@ def open_engine(folder: Path) -> tuple[Callable[[], object], Callable[[], object
         chosen = list(FORMATS) if next(count) % 10 == 0 else ["json"]  # pictures and pages take most of the time
         return [FORMATS[name](record) for name in chosen]
 
-    return draft, engine.close
+    return Work(draft, engine.close)
 
 
-def open_app(folder: Path) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return how a tab is opened, used and closed, and how the page ends."""
+def open_steps(folder: Path) -> Work:
+    """Return how the app's steps are taken for a tab without its page, and how they end."""
     (folder / "private").mkdir()
     desk = Desk(ModelShelf([_find_model(folder)], n_threads=1), PrivateFolder(folder / "private"))
     count = itertools.count()
@@ -154,10 +203,16 @@ def open_app(folder: Path) -> tuple[Callable[[], object], Callable[[], object]]:
         desk.close_session(key)
         return bytes(data)
 
-    return draft, desk.close
+    return Work(draft, desk.close)
 
 
-WAYS = {"engine": open_engine, "app": open_app}
+def open_page(folder: Path) -> Work:
+    """Return how a tab of the app is opened, used and closed over HTTP, and how the app ends."""
+    app = App(_find_model(folder))
+    return Work(lambda: Tab(app).draft(folder / "noise.edf"), app.close, app.process.pid)
+
+
+WAYS = {"engine": open_engine, "steps": open_steps, "page": open_page}
 
 
 def _find_model(folder: Path) -> Path:

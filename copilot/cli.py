@@ -4,6 +4,7 @@ Subcommands are named as text and imported when called. That keeps this shell ab
 """
 
 import atexit
+import errno
 import gc
 import os
 import sys
@@ -43,6 +44,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "card": ("cards.run_card", "render the Hub card of a finished folder"),
     "push": ("hub_scripts.run_push", "push a finished folder to the Hub (a dry run unless told otherwise)"),
 }
+
+#: What the machine refuses, or a user did to it; any other error of the system's is a mistake of ours and shown whole.
+_REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG),
+)
 
 _HELP = """usage: eeg-copilot COMMAND [options]
 
@@ -89,6 +97,14 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        why = os.strerror(error.errno)
+        print(
+            f"error: a file cannot be read or written ({why}); run the same command again when it can", file=sys.stderr
+        )
+        return 2
 
 
 def _run(module: str, argv: list[str]) -> int:

@@ -56,9 +56,8 @@ def find_reason_to_abstain(quality: Quality) -> str:
         return f"Only {quality.usable_fraction:.0%} of the signal is usable; at least {MIN_USABLE_SHARE:.0%} is needed."
     if len(marked) > MAX_MARKED_SHARE * quality.n_channels:
         return f"{len(marked)} of {quality.n_channels} channels are flat or noisy; at most a third may be."
-    if len(quality.missing_regions) > MAX_MISSING_REGIONS:
-        found = f"{len(quality.missing_regions)} of 9 scalp regions have no good channel"
-        return f"{found}; at most {MAX_MISSING_REGIONS} may."
+    if (missing := len(quality.missing_regions)) > MAX_MISSING_REGIONS:
+        return f"{missing} of 9 scalp regions have no good channel; at most {MAX_MISSING_REGIONS} may."
     return ""
 
 
@@ -125,7 +124,8 @@ def check_text(text: str, emotion: str, language: Language = "en") -> str:
     language : {"en", "zh"}
         In which it is written.
     """
-    if not text.strip() or len(text) > MAX_SENTENCES or _BABBLE.search(text):
+    letters = sum(letter.isalnum() for letter in text)
+    if 2 * letters <= len("".join(text.split())) or len(text) > MAX_SENTENCES or _BABBLE.search(text):
         return "they are not readable text"
     if hit := check_denied(text, language):
         return f"they hold words that a record must not take from a model: {hit}"

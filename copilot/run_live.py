@@ -47,6 +47,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lab-network", action="store_true", help="search the whole network; without it this machine alone"
     )
+    parser.add_argument(
+        "--any-interface",
+        action="store_true",
+        help="let the ports of the search be reached through every network card, where the system (not Linux) cannot "
+        "prevent it",
+    )
     return parser
 
 
@@ -55,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     _check(args)
     try:
-        with nullcontext() if args.lab_network else stay_on_this_machine():
+        with nullcontext() if args.lab_network else stay_on_this_machine(any_interface=args.any_interface):
             _follow(args)
     except KeyboardInterrupt:
         pass
@@ -80,7 +86,10 @@ def _check(args: argparse.Namespace) -> None:
 
 def _follow(args: argparse.Namespace) -> None:
     model = read_copilot_gguf(args.model)
-    with closing(open_stream(args.stream, args.timeout)) as stream, Engine(args.model, args.threads) as engine:
+    with (
+        closing(open_stream(args.stream, args.timeout)) as stream,
+        Engine(args.model, args.threads, large_pages=True) as engine,
+    ):
         codec, notes = model.codec, []
         if args.fill_channels and list_missing(stream.channels):
             filling = find_reconstruction(codec, args.fill_channels)

@@ -22,8 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="eeg-copilot replay",
         description="Play a recording as a stream of the Lab Streaming Layer.",
-        epilog="The stream is announced on this machine alone, but the layer's library opens the port of its samples "
-        "to every network card: play what must not be heard on a machine without a network, or behind a firewall.",
+        epilog="The stream is announced on this machine alone, and its ports take connections from it alone.",
     )
     parser.add_argument("file", metavar="FILE", help="recording: .edf, .bdf, .fif, .set or .vhdr")
     parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="times real time (default: 1)")
@@ -35,6 +34,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lab-network", action="store_true", help="announce it in the whole network; without it on this machine alone"
     )
+    parser.add_argument(
+        "--any-interface",
+        action="store_true",
+        help="let the ports be reached through every network card, where the system (not Linux) cannot prevent it",
+    )
     return parser
 
 
@@ -44,12 +48,12 @@ def main(argv: list[str] | None = None) -> int:
     if not 0 < args.speed <= 100 or args.wait < 0:
         raise RecipeError("--speed, --wait: accepted: a speed above 0 and up to 100, a wait of 0 or more")
     raw = open_replay(args.file)
-    with nullcontext() if args.lab_network else stay_on_this_machine():
+    local = nullcontext() if args.lab_network else stay_on_this_machine(any_interface=args.any_interface)
+    with local as guard:
         print(f"stream {args.stream}: {len(raw.ch_names)} channels, {raw.info['sfreq']:g} Hz; Ctrl-C stops", flush=True)
+        options = {"name": args.stream, "speed": args.speed, "repeat": args.repeat, "wait_s": args.wait}
         try:
-            sent_s = play_recording(
-                raw, name=args.stream, speed=args.speed, repeat=args.repeat, wait_s=args.wait, on_chunk=_show
-            )
+            sent_s = play_recording(raw, **options, on_open=guard.sweep if guard else None, on_chunk=_show)
         except KeyboardInterrupt:
             print("\nstopped")
             return 0

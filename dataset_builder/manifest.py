@@ -1,5 +1,7 @@
 """Manifests: what a run did, written last into its folder, so that its presence means "complete" (see `stage`)."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +14,12 @@ from dataset_builder.errors import InputError
 from dataset_builder.recipe import StrictModel, validate
 
 MANIFEST = "manifest.json"
+
+#: What the system says of a lock that somebody else holds; any other answer means that it knows no locks here.
+LOCK_HELD = (errno.EACCES, errno.EAGAIN)
+
+#: How temporary files are opened; a link in their place is not followed.
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
 class Metric(StrictModel):
@@ -150,11 +158,40 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically: under a temporary name first, then renamed."""
+    """Write a file atomically: under a temporary name first, then renamed.
+
+    What a killed process left of such a write is taken over; what another one is writing is let be.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary, descriptor = _open_temporary(path)
+    with open(descriptor, "wb") as stream:
+        try:
+            stream.write(data)
+            stream.flush()
+            os.replace(temporary, path)  # while it is locked: nobody else may take it over between the two
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _open_temporary(path: Path) -> tuple[Path, int]:
+    """Return the temporary name of a file and its descriptor, empty.
+
+    The name is the same for all processes, so that none leaves more than one, and belongs to the one that holds the
+    system's lock on it. Where another does, or the system knows no locks, the name has the process's number.
+    """
+    shared = path.with_name(f".{path.name}.tmp")
+    descriptor = os.open(shared, _OPEN, 0o666)
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), shared.stat()):
+            os.ftruncate(descriptor, 0)
+            return shared, descriptor
+    except FileNotFoundError:  # renamed by its owner just now
+        pass
+    except OSError as error:
+        if error.errno not in LOCK_HELD:
+            shared.unlink(missing_ok=True)
+    os.close(descriptor)
+    own = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return own, os.open(own, _OPEN | os.O_TRUNC, 0o666)

@@ -4,7 +4,6 @@ Beside the target lie, while a stage runs, ``<out>.lock`` and ``<out>.partial``,
 the older result. A process can die between any two steps here; the next one clears what it finds or goes on with it.
 """
 
-import errno
 import fcntl
 import os
 import shutil
@@ -13,13 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, write_text
+from dataset_builder.manifest import LOCK_HELD, MANIFEST, write_text
 
 #: Marks a partial folder as ours, and holds the key of the stage that it belongs to.
 KEY_FILE = ".key"
-
-#: What the system says of a lock that somebody else holds; any other answer means that it knows no locks here.
-_HELD = (errno.EACCES, errno.EAGAIN)
 
 #: Targets that this very process writes: a lock keeps out other processes only.
 _OURS: set[str] = set()
@@ -139,7 +135,7 @@ def _take_lock(path: Path, out: Path) -> int:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             writer = os.read(descriptor, 20).decode("ascii", "replace")
-            if error.errno in _HELD:
+            if error.errno in LOCK_HELD:
                 os.close(descriptor)
                 raise InputError(_say_busy(out, writer)) from None
         if _is_at(descriptor, path):

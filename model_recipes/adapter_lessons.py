@@ -17,7 +17,7 @@ from dataset_builder.seeds import derive_seed
 from model_recipes.adapter_recipe import AdapterRecipe, Lesson
 from model_recipes.answer_trainer import AnswerTrainer
 from model_recipes.device import pick_device, pick_precision
-from model_recipes.distributed import Processes, divide_batch
+from model_recipes.distributed import Processes, check_sharing, divide_batch
 from model_recipes.rows import render_prompts
 
 _WEIGHTS, _RESULT = "adapter.pt", "lesson.json"
@@ -121,7 +121,9 @@ class Course:
 
     def _train(self, trained: Dataset, steps: int, folder: Path, seed: int) -> AnswerTrainer:
         trainer = make_trainer(self, trained, steps, folder, seed)
-        trainer.train(resume_from_checkpoint=find_checkpoint(folder))
+        checkpoint = find_checkpoint(folder)
+        check_sharing(checkpoint)
+        trainer.train(resume_from_checkpoint=checkpoint)
         return trainer
 
     def _describe(self, lesson: Lesson, rows: Dataset, trainer: AnswerTrainer) -> dict[str, Any]:

@@ -83,12 +83,15 @@ def join_processes(device: str = "auto") -> Processes:
     Raises
     ------
     InputError
-        If there are more local processes than GPUs.
+        If there are more local processes than GPUs, or FSDP was asked for without GPUs.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return Processes()
     on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and is_sharded():
+        # accelerate would train with DDP, every process with the whole model, and say nothing.
+        raise InputError("launch: FSDP shares a model among GPUs, found none to use; accepted: GPUs, or DDP")
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if not on_cpu and local >= torch.cuda.device_count():
         raise InputError(f"launch: local process {local + 1} finds {torch.cuda.device_count()} GPUs; start as many")
@@ -96,6 +99,23 @@ def join_processes(device: str = "auto") -> Processes:
 
     state = PartialState(cpu=on_cpu)
     return Processes(state.process_index, state.num_processes)
+
+
+def refuse_company(name: str) -> None:
+    """Refuse to be one of several processes, where they would all do the same work and write the same folder.
+
+    Parameters
+    ----------
+    name : str
+        Of the command.
+
+    Raises
+    ------
+    InputError
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count != "1":
+        raise InputError(f"{name}: started as one of {count} processes; accepted: one, without accelerate or torchrun")
 
 
 def is_main_process() -> bool:
@@ -106,6 +126,25 @@ def is_main_process() -> bool:
 def is_sharded() -> bool:
     """Tell whether the launcher asked for FSDP: no process then holds the whole model."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+
+
+def check_sharing(checkpoint: str | Path | None) -> None:
+    """Refuse a checkpoint of FSDP without FSDP, and the other way round: they hold different files.
+
+    Parameters
+    ----------
+    checkpoint : str or Path or None
+        Folder that Transformers wrote; nothing is checked without one.
+
+    Raises
+    ------
+    InputError
+    """
+    if checkpoint is None:
+        return
+    began = "with" if any(Path(checkpoint).glob("pytorch_model_fsdp*")) else "without"
+    if (began == "with") != is_sharded():
+        raise InputError(f"adapter: its training began {began} FSDP; accepted: go on {began} it, or another --out")
 
 
 def divide_batch(batch_size: int, processes: Processes, name: str) -> int:

@@ -14,10 +14,11 @@ from dataset_builder.errors import InputError
 from model_recipes.engine_check import check_file
 from model_recipes.engine_errors import CancelledError, EngineError, UnfinishedError
 from model_recipes.engine_reply import PLAIN, Reply, make_score_request
-from model_recipes.engine_server import LocalServer, choose_kv_type
+from model_recipes.engine_server import LocalServer, choose_kv_type, is_read_in_place
 from model_recipes.engine_slots import N_SLOTS, Slots
 from model_recipes.generator import SPACING, Messages
 from model_recipes.labels import LabelTrie, build_trie
+from model_recipes.large_pages import has_large_pages, has_room
 from model_recipes.model_digest import hash_model
 from model_recipes.prefix_cache import PrefixCache, make_key
 from model_recipes.threads import count_threads
@@ -50,6 +51,11 @@ class Engine:
         model was made for.
     cache : PrefixCache, optional
         Where `read_prefix` keeps what it computed. Default: the user's cache folder.
+    large_pages : bool
+        Put weights that llama.cpp reads as they lie in the file (F32, F16, BF16, Q8_0) into large pages of memory,
+        where the system has them (Linux from 6.1 on) and twice the file's size is free. Answers stay the same. Opening
+        takes 3.3 seconds of the processor longer per gigabyte, and Q8_0 then answers half as fast again: it pays from
+        100 to 200 tokens on.
 
     Raises
     ------
@@ -66,9 +72,14 @@ class Engine:
         n_ctx: int | None = None,
         *,
         cache: PrefixCache | None = None,
+        large_pages: bool = False,
     ) -> None:
         self.path = Path(path)
-        self._kv_type = choose_kv_type(check_file(self.path))
+        file_type = check_file(self.path)
+        self._kv_type = choose_kv_type(file_type)
+        wanted = large_pages and is_read_in_place(file_type)
+        #: Whether the weights are in large pages, so far as the system has enough of them.
+        self.large_pages = wanted and has_large_pages() and has_room(self.path.stat().st_size)
         self.n_threads = n_threads or count_threads()
         self._fixed_ctx = n_ctx is not None
         self.n_ctx = n_ctx or _FIRST_CTX
@@ -245,7 +256,8 @@ class Engine:
 
     def _start(self) -> None:
         """Load the model; nothing is in its memory yet."""
-        self._server = LocalServer(self.path, self.n_threads, self.n_ctx, N_SLOTS, self._kv_type)
+        sizes = (self.n_threads, self.n_ctx, N_SLOTS, self._kv_type)
+        self._server = LocalServer(self.path, *sizes, large_pages=self.large_pages)
         self._slots = Slots()
 
     @contextmanager

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import xllamacpp
 
 from model_recipes.engine_errors import EngineError
+from model_recipes.large_pages import list_regions, use_large_pages
 
 #: A Unix socket's path must fit into 104 bytes on macOS, 108 on Linux.
 _MAX_SOCKET_PATH = 100
@@ -28,6 +29,9 @@ _BATCH = 256
 
 #: Numbers of GGUF's file types whose weights are not quantised: F32, F16, BF16.
 _WHOLE_TYPES = (0, 1, 32)
+
+#: Number of a type whose weights are quantised and yet read as they lie in the file: Q8_0.
+_Q8_0 = 7
 
 #: Name of a state while it lies in the private folder.
 _STATE = "prefix.state"
@@ -47,6 +51,8 @@ class LocalServer:
         Prompts that are held in memory at once.
     kv_type : str
         Precision of keys and values, see `choose_kv_type`.
+    large_pages : bool
+        Read the file into large pages of memory instead of mapping it.
 
     Raises
     ------
@@ -54,16 +60,28 @@ class LocalServer:
         If llama.cpp cannot load the file.
     """
 
-    def __init__(self, path: Path, n_threads: int, n_ctx: int, n_slots: int = 1, kv_type: str = "F32") -> None:
-        self.n_slots, self.kv_type = n_slots, kv_type
+    def __init__(
+        self,
+        path: Path,
+        n_threads: int,
+        n_ctx: int,
+        n_slots: int = 1,
+        kv_type: str = "F32",
+        *,
+        large_pages: bool = False,
+    ) -> None:
+        self.n_slots, self.kv_type, self.large_pages = n_slots, kv_type, large_pages
         self._key = secrets.token_hex(16)
         self._folder = tempfile.mkdtemp(prefix="eeg-copilot-")
         self._connection: http.client.HTTPConnection | None = None
+        before = list_regions()
         try:
             self._server: Any = xllamacpp.Server(self._make_params(path, n_threads, n_ctx))
         except RuntimeError:  # says no more than that it failed
             shutil.rmtree(self._folder, ignore_errors=True)
             raise EngineError(f"{path.name}: llama.cpp cannot load it; is it a complete language model?") from None
+        if large_pages:
+            use_large_pages(before)
 
     def complete(self, request: dict[str, Any], on_chunk: Callable[[dict[str, Any]], bool]) -> None:
         """Run one completion in this process.
@@ -162,6 +180,8 @@ class LocalServer:
         params.cache_ram_mib = params.n_ctx_checkpoints = 0  # the slot's own cache is enough
         params.api_keys, params.n_threads_http = [self._key], 1
         params.ui = params.endpoint_slots = params.endpoint_props = False
+        if self.large_pages:  # a mapped file has small pages
+            params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
         params.verbosity = -1
         params.hostnames = [self._socket_path or "127.0.0.1"]
         return params
@@ -186,6 +206,15 @@ def choose_kv_type(file_type: int | None) -> str:
     half the bytes make both reading and writing faster.
     """
     return "F32" if file_type is None or file_type in _WHOLE_TYPES else "F16"
+
+
+def is_read_in_place(file_type: int | None) -> bool:
+    """Tell whether llama.cpp reads a file's weights as they lie there.
+
+    Q4_0 and most matrices of Q4_K_M it arranges anew in memory of its own, where the processor has AVX2 or what ARM has
+    instead; reading Q5_K_M is so much arithmetic that pages hardly matter.
+    """
+    return file_type == _Q8_0 or file_type in _WHOLE_TYPES
 
 
 class _UnixConnection(http.client.HTTPConnection):

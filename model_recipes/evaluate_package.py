@@ -61,7 +61,7 @@ class Package:
         """Load the model for as long as it is asked; `name` takes the place of its own."""
         name = name or self.name
         if self.path.is_file():
-            with Engine(self.path, n_threads=n_threads) as engine:
+            with Engine(self.path, n_threads=n_threads, large_pages=True) as engine:
                 yield GgufReader(engine, self.style, name)
             return
         model, adapter = (self.path, None) if self.base is None else (self.base, self.path)

@@ -23,6 +23,7 @@ from dataset_builder.seeds import make_rng
 from dataset_builder.stage import Stage, find_finished, open_stage
 from model_recipes.checkpoint import load_model, read_base_facts, save_checked
 from model_recipes.device import autocast, pick_device, pick_precision
+from model_recipes.distributed import refuse_company
 from model_recipes.loop import LoopConfig, thin_curve
 from model_recipes.reader_batches import BatchMaker
 from model_recipes.reader_draws import LabelTarget, Lessons, RowDrawer
@@ -137,10 +138,12 @@ def train_reader(
         If the codec cannot do what the recipe asks: state probabilities, mix, make codes up, or be read letter by
         letter; or has no alphabet to order.
     InputError
-        If there is no training row, or the tokenizer splits or merges symbols of the corpus's codes.
+        If there is no training row, or the tokenizer splits or merges symbols of the corpus's codes; or if a launcher
+        started several processes.
     StageError
         If a conversation is too long, or the saved model does not read back as it was.
     """
+    refuse_company("reader")
     known: dict[str, Any] = {"parents": [base_dir, corpus_dir]}
     if finished := find_finished("reader", out_dir, recipe, **known):
         return finished

@@ -14,7 +14,14 @@ from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import Stage
 from model_recipes.checkpoint import load_model, read_base_facts, save_checked
 from model_recipes.device import pick_device, pick_precision
-from model_recipes.distributed import Processes, find_shared, join_processes, open_shared_stage, read_shared
+from model_recipes.distributed import (
+    Processes,
+    find_shared,
+    is_sharded,
+    join_processes,
+    open_shared_stage,
+    read_shared,
+)
 from model_recipes.loop import LoopConfig, draw_range, thin_curve, train_steps
 from model_recipes.perplexity import cut_windows, measure_perplexity
 from model_recipes.recover_losses import LossWeights, Teacher, check_vocabularies, recovery_loss
@@ -108,8 +115,11 @@ def recover_model(
     Raises
     ------
     InputError
-        If the teacher's vocabulary is not what the pruned model's was cut from, or a corpus is needed and absent.
+        If the teacher's vocabulary is not what the pruned model's was cut from, or a corpus is needed and absent; or if
+        the launcher asked for FSDP.
     """
+    if is_sharded():
+        raise InputError("recover: cannot be trained with FSDP; accepted: DDP")
     if recipe.rows_share > 0 and corpus_dir is None:
         raise InputError("recover: rows_share is above 0, which needs a corpus folder (--corpus)")
     processes = join_processes(device)

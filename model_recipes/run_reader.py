@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from dataset_builder.errors import CopilotError
 from dataset_builder.recipe import load_recipe
 from model_recipes.reader import ReaderRecipe, train_reader
 
@@ -41,3 +42,11 @@ def main(argv: list[str] | None = None) -> int:
             )
     print(f"wrote {args.out}")
     return 0
+
+
+if __name__ == "__main__":
+    # Started by accelerate launch or torchrun, past the command that turns our errors into one line.
+    try:
+        raise SystemExit(main())
+    except CopilotError as error:
+        raise SystemExit(f"error: {error}") from None

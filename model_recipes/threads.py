@@ -41,13 +41,13 @@ def read_quota(root: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup
     membership : Path
         Names the group of this process, see cgroups(7): a line ``0::/name`` in version 2.
     """
-    limits = [limit for folder in _list_groups(root, membership) if (limit := _read_limit(folder)) is not None]
+    limits = [limit for folder in list_groups(root, membership) if (limit := _read_limit(folder)) is not None]
     return min(limits, default=None)
 
 
-def _list_groups(root: Path, membership: Path) -> list[Path]:
-    """Return the folders whose limits hold for this process: its group, those above, and version 1's."""
-    lines = (_read_text(membership) or "").splitlines()
+def list_groups(root: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """Return the folders whose limits hold for this process: its group, those above, and version 1's for processors."""
+    lines = (read_text(membership) or "").splitlines()
     name = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
     own = root / name
     above = [folder for folder in own.parents if folder.is_relative_to(root)]
@@ -56,9 +56,9 @@ def _list_groups(root: Path, membership: Path) -> list[Path]:
 
 def _read_limit(folder: Path) -> float | None:
     """Return the processors' time that one group may use: ``cpu.max`` (version 2) or ``cpu.cfs_*`` (version 1)."""
-    values = (_read_text(folder / "cpu.max") or "").split()
+    values = (read_text(folder / "cpu.max") or "").split()
     if not values:
-        values = [_read_text(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+        values = [read_text(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
     try:
         quota, period = map(int, values)
     except ValueError:  # "max" and empty: no limit
@@ -68,11 +68,12 @@ def _read_limit(folder: Path) -> float | None:
 
 def _read_siblings(cpu: int) -> str:
     """Return which logical processors share a core with this one; its own number where the system does not tell."""
-    return _read_text(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")) or str(cpu)
+    return read_text(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")) or str(cpu)
 
 
-def _read_text(path: Path) -> str | None:
+def read_text(path: Path) -> str | None:
+    """Return what one of the kernel's files says, None where there is none."""
     try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
+        return path.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    except OSError:
         return None

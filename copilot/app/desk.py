@@ -61,6 +61,7 @@ class Desk:
             session = self._sessions.pop(key, None)
         if session is not None:
             session.close()
+            self.folder.sweep()
 
     def find_session(self, token: str) -> Session | None:
         """Return the open session whose downloads carry this secret."""

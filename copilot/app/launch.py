@@ -1,5 +1,6 @@
 """The page served on this computer, until it is told to stop; then nothing is left."""
 
+import json
 import signal
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from copilot.app.desk import Desk
 from copilot.app.page import build_page
 from copilot.app.privacy import PrivateAnswers
 from copilot.app.views import EXPORTS
+from copilot.app.words import LANGUAGES, load_words
 from copilot.record import name_file
 from dataset_builder.errors import CopilotError, InputError
 
@@ -33,11 +35,23 @@ _MEDIA_TYPES = {
     "audit": "application/jsonl",
 }
 
-#: The page is made for light colours, as its pictures are; without this Gradio follows the system into dark ones.
-_LIGHT = """() => {
+#: The page is made for light colours, as its pictures are; without this Gradio follows the system into dark ones. And
+#: Gradio's own words follow the browser's language, not the one chosen here: wherever they appear they are replaced.
+_SCRIPT = """() => {
+    const root = document.documentElement, words = WORDS, all = {childList: true, characterData: true, subtree: true};
     const stay = () => document.querySelectorAll(".dark").forEach(part => part.classList.remove("dark"));
-    new MutationObserver(stay).observe(document.documentElement,
-        {attributes: true, attributeFilter: ["class"], subtree: true});
+    const speak = text => (words[root.lang] || words.en).reduce((said, word, at) =>
+        Object.values(words).reduce((t, other) => t.replace(other[at], word), said), text);
+    const put = (text, place) => { const said = speak(text || ""); if (said !== (text || "")) place(said); };
+    const translate = () => document.querySelectorAll("#upload, #window").forEach(part => {
+        part.querySelectorAll("[aria-label]").forEach(one =>
+            put(one.getAttribute("aria-label"), said => one.setAttribute("aria-label", said)));
+        part.querySelectorAll("[title]").forEach(one => put(one.title, said => { one.title = said; }));
+        const texts = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) { const text = texts.currentNode; put(text.data, said => { text.data = said; }); }
+    });
+    new MutationObserver(stay).observe(root, {attributes: true, attributeFilter: ["class"], subtree: true});
+    new MutationObserver(translate).observe(root, {attributes: true, attributeFilter: ["lang"], ...all});
     stay();
 }"""
 
@@ -91,7 +105,7 @@ def launch_page(desk: Desk, *, port: int | None = None, inbrowser: bool = False)
             max_file_size=f"{desk.options.max_mb}mb",
             strict_cors=True,
             theme=_make_theme(),
-            js=_LIGHT,
+            js=make_script(),
             css=resources.files("copilot.app").joinpath("app.css").read_text(encoding="utf-8"),
             app_kwargs={
                 "middleware": middleware,
@@ -104,6 +118,15 @@ def launch_page(desk: Desk, *, port: int | None = None, inbrowser: bool = False)
     except OSError:
         raise InputError(f"--port {port}: cannot be used; choose another, or leave it out") from None
     return page, address
+
+
+def make_script() -> str:
+    """Return what the browser runs when the page opens, with Gradio's own words in every language."""
+    words = {}
+    for language in LANGUAGES:
+        texts = load_words(language).texts
+        words[language] = [text for key, text in texts.items() if key.startswith("gradio.")]
+    return _SCRIPT.replace("WORDS", json.dumps(words))
 
 
 def wait_for_stop() -> None:
@@ -131,7 +154,7 @@ def _make_export(desk: Desk) -> Callable[[Request], Any]:
         if session is None or session.review is None or name not in EXPORTS:
             return PlainTextResponse("no such file", status_code=404)
         try:
-            data = session.review.export(name)
+            data = session.review.export(name, language=session.language)
         except CopilotError as error:
             return PlainTextResponse(str(error), status_code=409)
         headers = {"content-disposition": f'attachment; filename="{name_file(name)}"'}

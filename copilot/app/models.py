@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ _USUAL_PLACES = (".", "demo/gguf", "gguf", "run/gguf")
 
 #: A folder with more files than this is not a folder of models.
 _MOST_FILES = 50
+
+#: A page asks for many answers, so it pays to open a model for speed.
+_ENGINE = partial(Engine, large_pages=True)
+
+#: How long the end waits for an answer that was stopped, s.
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,14 @@ class ModelShelf:
     """
 
     def __init__(
-        self, places: Sequence[Path], n_threads: int | None = None, open_engine: Callable[..., Any] = Engine
+        self,
+        places: Sequence[Path],
+        n_threads: int | None = None,
+        open_engine: Callable[..., Any] = _ENGINE,
     ) -> None:
         self.files = list_models(places)
         self._n_threads, self._open = n_threads, open_engine
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # no RLock: the page takes the steps of an answer in any of its threads
         self._loaded: tuple[Path, Any] | None = None
         self._known: dict[tuple[Path, int, int], ChosenModel] = {}
 
@@ -88,7 +98,7 @@ class ModelShelf:
         """Lend the engine to one session at a time; another model takes the place of the one that was loaded."""
         with self._lock:
             if self._loaded is None or self._loaded[0] != model.path:
-                self.close()
+                self._unload()
                 self._loaded = model.path, self._open(model.path, n_threads=self._n_threads)
             yield self._loaded[1]
 
@@ -98,11 +108,17 @@ class ModelShelf:
             engine.read_prefix(model.style.render_system(model.codec))
 
     def close(self) -> None:
-        """Free the model; harmless when none is loaded."""
-        with self._lock:
-            if self._loaded is not None:
-                self._loaded[1].close()
-            self._loaded = None
+        """Free the model; harmless when none is loaded. One that is still lent after a while ends with the process."""
+        if self._lock.acquire(timeout=_PATIENCE_S):
+            try:
+                self._unload()
+            finally:
+                self._lock.release()
+
+    def _unload(self) -> None:
+        if self._loaded is not None:
+            self._loaded[1].close()
+        self._loaded = None
 
 
 def list_models(places: Sequence[Path]) -> list[Path]:

@@ -18,7 +18,7 @@ from copilot.app.words import LANGUAGES, load_words
 #: The steps in their order; each has words under ``steps``.
 STEPS: tuple[str, ...] = ("recording", "signal", "estimate", "record", "sign")
 
-#: Tells screen readers which language the page is in.
+#: Tells screen readers, and `launch.make_script`, which language the page is in.
 _TELL_LANGUAGE = "(state, language) => { document.documentElement.lang = language; return [state, language]; }"
 
 
@@ -97,7 +97,10 @@ def _connect_session(page: gr.Blocks, kit: Kit, desk: Desk, language: gr.Radio) 
         return kit.translate(session)
 
     def end(request: gr.Request) -> None:
-        desk.close_session(str(request.session_hash))
+        key = str(request.session_hash)
+        desk.close_session(key)
+        page.state_holder.session_data.pop(key, None)  # Gradio would keep all that was shown, pictures and record
+        page.state_holder.time_last_used.pop(key, None)
 
     page.load(begin, None, [kit.state, *kit.every], show_progress="hidden", api_visibility="private")
     language.input(

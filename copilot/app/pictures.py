@@ -12,7 +12,7 @@ from dataset_builder.bands import trial_de
 from dataset_builder.errors import InputError
 from dataset_builder.inspection_figures import plot_comparison, plot_spectrum
 from dataset_builder.signal_figures import plot_band_topomaps, plot_traces
-from dataset_builder.types import BANDS, SCALP_CHANNELS
+from dataset_builder.types import BANDS, SCALP_CHANNELS, Code
 
 #: Matplotlib's settings belong to the whole process: one picture at a time.
 DRAWING = threading.Lock()
@@ -24,10 +24,9 @@ class CodeView:
 
     Parameters
     ----------
+    code : Code
     text : str
         The code as text.
-    legend, described : str
-        How it is to be read, and what stands out in it.
     n_values, n_tokens : int
         Values of the code, and tokens that they cost as the codec declares.
     n_tokens_text : int
@@ -38,9 +37,8 @@ class CodeView:
         Error of band power per band, dB.
     """
 
+    code: Code
     text: str
-    legend: str
-    described: str
     n_values: int
     n_tokens: int
     n_tokens_text: int
@@ -103,15 +101,14 @@ def describe_code(signal: Signal, window: int, model: ChosenModel) -> CodeView:
     InputError
         If the codec cannot read the recording.
     """
-    codec, language = model.codec, model.style.config.language
+    codec = model.codec
     code = codec.encode_recording(signal.recording)[window]
     comparison = next(islice(codec.compare(signal.recording), window, None))
     text = codec.to_text(code)
     errors = dict(zip(BANDS, comparison.measure_error().tolist(), strict=True))
     return CodeView(
+        code=code,
         text=text,
-        legend=codec.explain(language),
-        described=codec.describe(code, language),
         n_values=codec.n_values,
         n_tokens=codec.n_tokens,
         n_tokens_text=len(split_like_qwen2(text)),

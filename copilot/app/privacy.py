@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +17,9 @@ _PREFIX = "eeg-app-"
 
 #: Held locked as long as the process lives; the kernel lets go of it however the process ends.
 _LOCK = "lock"
+
+#: How long an empty file may be one that is just being uploaded, s.
+_NEW_S = 30.0
 
 #: Read by Gradio and the Hugging Face libraries when they are imported.
 _CLOSED = {
@@ -67,6 +71,14 @@ class PrivateFolder:
         folder = self.path / "uploads" / secrets.token_hex(20)
         folder.mkdir(mode=0o700, parents=True)
         return folder
+
+    def sweep(self) -> None:
+        """Remove the empty files that Gradio makes for every upload and forgets."""
+        for path in (self.path / "uploads").glob("tmp*"):
+            with contextlib.suppress(FileNotFoundError):  # renamed, or swept by the end of another tab
+                status = path.stat()
+                if path.is_file() and not status.st_size and time.time() - status.st_mtime > _NEW_S:
+                    path.unlink()
 
     def remove(self) -> None:
         """Remove the folder; harmless when done twice."""

@@ -80,7 +80,11 @@ def show_code(session: Session) -> str:
     """Return what the model reads of the session's window."""
     view = get_window(session)
     code, missing = (None, "") if view is None else (view.code, view.missing.get("code", ""))
-    return render("code", session, code=code, missing=missing, number=session.window + 1, signal=session.signal)
+    told = {"legend": "", "described": ""}
+    if code is not None and session.model is not None:
+        codec, language = session.model.codec, session.language
+        told = {"legend": codec.explain(language), "described": codec.describe(code.code, language)}
+    return render("code", session, code=code, missing=missing, number=session.window + 1, signal=session.signal, **told)
 
 
 def get_window(session: Session) -> WindowView | None:
@@ -124,7 +128,7 @@ def _check_recording(session: Session, words: Words) -> list[tuple[str, str, boo
             len(scalp) >= len(SCALP_CHANNELS) // 2,
         ),
         (words("facts.rate"), words("facts.rate_found", **rate), True),
-        (words("facts.unit"), scaled[0] if scaled else words("facts.unit_fine"), not scaled),
+        (words("facts.unit"), words.say(scaled[0]) if scaled else words("facts.unit_fine"), not scaled),
         (words("facts.reference"), words("facts.reference_found", count=len(recording.channels)), True),
         (words("facts.length"), words("facts.length_found", windows=len(cut), seconds=f"{seconds:g}"), True),
     ]
@@ -135,7 +139,7 @@ def _check_quality(signal: Signal, words: Words) -> list[tuple[str, str, bool]]:
     poor = sum(share < MIN_USABLE_SHARE for share in quality.window_fractions)
 
     def name(items: tuple[str, ...]) -> str:
-        return ", ".join(items) or words("page.none")
+        return ", ".join(map(words.say, items)) or words("page.none")
 
     usable = words("quality.at_least", found=f"{quality.usable_fraction:.0%}", bound=f"{MIN_USABLE_SHARE:.0%}")
     regions = words("quality.at_most", found=name(quality.missing_regions), bound=MAX_MISSING_REGIONS)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from copilot.answer import Explanation
 from copilot.app.asking import Progress
 from copilot.app.rendering import render
 from copilot.app.session import Session
 from copilot.gate import CHANCE
+from copilot.phrases import knows
 from copilot.record import FORMATS, name_file
 from copilot.record.crisis import load_card
 from dataset_builder.types import EMOTIONS, VALENCE
@@ -41,7 +43,10 @@ def show_notice(session: Session) -> str:
 
 def show_message(session: Session) -> str:
     """Return what the last step had to say."""
-    return render("message", session, text=session.message, failed=session.failed)
+    text, words = session.message, session.words
+    known = not session.failed or knows(text, words.language) or text in words.texts.values()
+    lead = "" if known else words("page.failed_in_english")
+    return render("message", session, text=text, failed=session.failed, lead=lead)
 
 
 def show_model(session: Session) -> str:
@@ -70,8 +75,17 @@ def show_answer(session: Session) -> str:
         record=review.draft,
         valence=VALENCE[estimate.emotion] if estimate.emotion else "",
         explanation=answer.explanation,
+        observation=_observe(session, answer.explanation),
         seconds=session.seconds,
     )
+
+
+def _observe(session: Session, explanation: Explanation | None) -> str:
+    """Return what stands out in the explained window's code, in the language of the page."""
+    model, signal = session.model, session.signal
+    if explanation is None or model is None or signal is None or explanation.language == session.language:
+        return "" if explanation is None else explanation.observation
+    return model.codec.describe(model.codec.encode_recording(signal.recording)[explanation.window], session.language)
 
 
 def show_why(session: Session) -> str:

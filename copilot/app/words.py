@@ -7,6 +7,7 @@ from typing import Literal
 
 import yaml
 
+from copilot.phrases import say
 from dataset_builder.prompts.wordings import load_terms
 from dataset_builder.types import VALENCE
 
@@ -34,6 +35,10 @@ class Words:
         """Return the text of a key with its places filled."""
         text = self.texts[key]
         return text.format(**values) if values else text
+
+    def say(self, text: str) -> str:
+        """Return a sentence of gate, readers or record, which are English, in the language; see `copilot.phrases`."""
+        return say(text, self.language)
 
     def emotion(self, label: str) -> str:
         """Return the word of a label of `dataset_builder.types.EMOTIONS`."""

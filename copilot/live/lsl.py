@@ -8,13 +8,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from copilot.live.sockets import PortGuard, keep_ports_local
 from dataset_builder.errors import DependencyError, InputError
 from dataset_builder.filters import PASS_BAND_HZ, check_rate
 from dataset_builder.sources.montage import MASTOIDS, MIN_SCALP_CHANNELS, match_channels
@@ -49,18 +50,40 @@ _HELD_S = 60
 
 
 @contextmanager
-def stay_on_this_machine() -> Iterator[None]:
-    """Let streams be announced and sought on this machine alone while the body runs.
+def stay_on_this_machine(*, any_interface: bool = False) -> Iterator[PortGuard | None]:
+    """Let streams be announced and sought on this machine alone while the body runs, and keep their ports to it.
 
     Takes effect once in a process, before the first stream; the user's own settings are left as they are.
+
+    Parameters
+    ----------
+    any_interface : bool
+        Leave the ports open to every network card, for systems that cannot keep them local.
+
+    Yields
+    ------
+    PortGuard or None
+        See `copilot.live.sockets`; None if `any_interface`.
+
+    Raises
+    ------
+    InputError
+        If the ports cannot be kept local and `any_interface` is not given.
     """
+    with nullcontext() if any_interface else keep_ports_local() as guard, _settings():
+        load_layer()
+        yield guard
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Let the layer find our settings while the body runs."""
     folder = tempfile.mkdtemp(prefix="eeg-copilot-")  # readable by the user alone
     before = os.environ.get("LSLAPICFG")
     try:
         path = Path(folder) / "lsl_api.cfg"
         path.write_text(_LOOPBACK, encoding="ascii")
         os.environ["LSLAPICFG"] = str(path)
-        load_layer()
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)

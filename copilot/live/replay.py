@@ -48,6 +48,7 @@ def play_recording(
     speed: float = 1.0,
     repeat: bool = False,
     wait_s: float = 0.0,
+    on_open: Callable[[], object] | None = None,
     on_chunk: Callable[[float], None] | None = None,
 ) -> float:
     """Send a recording's EEG channels as a stream, in microvolts.
@@ -66,6 +67,8 @@ def play_recording(
         Begin again at the end.
     wait_s : float
         How long to wait for a listener before the first sample.
+    on_open : callable, optional
+        Called when the stream's ports are open, before anything is sent.
     on_chunk : callable, optional
         Called with the seconds sent so far.
 
@@ -86,6 +89,8 @@ def play_recording(
     info.set_channel_types("eeg")
     info.set_channel_units("microvolts")
     outlet = lsl.StreamOutlet(info, max_buffered=60)
+    if on_open is not None:
+        on_open()
     if wait_s:
         outlet.wait_for_consumers(timeout=wait_s)
     begun_s, begun, sent = lsl.local_clock(), time.monotonic(), 0

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from copilot.record.html import render_html
 from copilot.record.json import parse_record, render_json
 from copilot.record.types import Record
+from dataset_builder.prompts import Language
 
 
-def render_pdf(record: Record) -> bytes:
+def render_pdf(record: Record, language: Language | None = None) -> bytes:
     """Return the record as PDF; see `copilot.record.pdf`, which is loaded when asked for."""
     from copilot.record import pdf
 
-    return pdf.render_pdf(record)
+    return pdf.render_pdf(record, language)
 
 
 def render_fhir(record: Record) -> bytes:
@@ -27,12 +28,15 @@ def render_fhir(record: Record) -> bytes:
 
 
 #: Name of a format -> how it is rendered.
-FORMATS: dict[str, Callable[[Record], bytes]] = {
+FORMATS: dict[str, Callable[..., bytes]] = {
     "json": render_json,
     "html": render_html,
     "pdf": render_pdf,
     "fhir": render_fhir,
 }
+
+#: Formats that people read: rendered with ``language`` they speak that one, else the record's own.
+SPOKEN = frozenset({"html", "pdf"})
 
 #: What is written when nobody asks for a format.
 DEFAULT_FORMATS = ("json", "html")
@@ -53,6 +57,7 @@ __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
     "REVIEW",
+    "SPOKEN",
     "Record",
     "name_file",
     "parse_record",

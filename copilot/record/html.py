@@ -6,7 +6,7 @@ escaped by the template engine, whoever wrote it.
 
 import base64
 import hashlib
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from urllib.parse import urlsplit
 
@@ -15,11 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from copilot import figures
+from copilot.phrases import say
 from copilot.record.crisis import load_card
 from copilot.record.marks import Marked, Origin
 from copilot.record.signing import list_alerts, load_checklist
-from copilot.record.types import Estimate, Record
+from copilot.record.types import Estimate, Record, SuggestionLine
 from dataset_builder.manifest import Metric
+from dataset_builder.prompts import SUGGESTIONS, Language
 from dataset_builder.types import BANDS, EMOTIONS, VALENCE
 
 #: Who wrote a field, in words.
@@ -30,21 +32,31 @@ ORIGINS: dict[Origin, str] = {
 }
 
 
-def render_html(record: Record) -> bytes:
+def render_html(record: Record, language: Language | None = None) -> bytes:
     """Return the record as a self-contained HTML page, UTF-8.
 
     The bars and the strip of scores are drawn from the record here; the same record gives the same bytes.
+
+    Parameters
+    ----------
+    record : Record
+    language : {"en", "zh"}, optional
+        Of everything but what the model and people wrote; default: the record's.
     """
+    language = language or record.language
     style = _load_style()
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     template = _environment().get_template("record.html.jinja")
     page = template.render(
         record=record,
+        language=language,
+        _=partial(say, language=language),
+        option=partial(translate_option, record=record, language=language),
         origins=ORIGINS,
         valences=VALENCE,
         alerts=list_alerts(record),
-        card=load_card(record.language),
-        checklist=load_checklist(),
+        card=load_card(language),
+        checklist=load_checklist(language),
         style=Markup(style),  # noqa: S704 - our own file
         policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         charts=_draw_charts(record),
@@ -100,14 +112,20 @@ def format_time(moment: str) -> str:
     return moment.replace("T", " ").replace("Z", "")
 
 
-def describe_origin(field: Marked) -> str:
+def describe_origin(field: Marked, language: Language = "en") -> str:
     """Return who wrote a field, on what basis, and which model was asked."""
     parts = [
         "a program" if field.origin == "machine" else "a person",
         field.basis,
         field.model and f"model {field.model}",
     ]
-    return "; ".join(part for part in parts if part)
+    return "; ".join(say(part, language) for part in parts if part)
+
+
+def translate_option(line: SuggestionLine, record: Record, language: Language) -> str:
+    """Return an option in a language, where it is the library's own text, else as the record has it."""
+    known = SUGGESTIONS.get(line.id)
+    return known.text[language] if known and known.text[record.language] == line.text else line.text
 
 
 def name_system(address: str) -> str:

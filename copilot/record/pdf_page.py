@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from fpdf.fonts import FontFace
 from matplotlib import get_data_path
+
+from copilot.phrases import say
+from dataset_builder.prompts import Language
 
 #: Colours as in the printable page: ink, soft ink, rule, accent, red.
 INK, SOFT, RULE, ACCENT, RED = (29, 39, 51), (76, 88, 101), (213, 219, 225), (11, 79, 138), (154, 38, 23)
@@ -36,11 +40,15 @@ class Page(FPDF):
         What stands at the top and the bottom of each page.
     watermark : str
         Written across every page; empty for none.
+    language : {"en", "zh"}
+        Into which our own sentences are put; English where no font has the other one.
     """
 
-    def __init__(self, status: str, band: str, foot: str, watermark: str) -> None:
+    def __init__(self, status: str, band: str, foot: str, watermark: str, language: Language = "en") -> None:
         super().__init__(format="A4")
-        self._status, self._band, self._foot, self._watermark = status, band, foot, watermark
+        self.language: Language = language if find_chinese_font() is not None else "en"
+        self._status = status
+        self._band, self._foot, self._watermark = (self.say(text) for text in (band, foot, watermark))
         fonts = Path(get_data_path()) / "fonts" / "ttf"
         for style, name in (("", "DejaVuSans"), ("B", "DejaVuSans-Bold"), ("I", "DejaVuSans-Oblique")):
             self.add_font("body", style, fonts / f"{name}.ttf")
@@ -62,7 +70,7 @@ class Page(FPDF):
         self.set_xy(_MARGIN_MM, 3)
         self.cell(0, 5, self.show(self._band))
         if self._watermark:
-            self.set_font("body", "B", 110)
+            self.set_font(self.choose_font(self._watermark), "B", 110)
             self.set_text_color(244, 230, 228)
             with self.rotation(45, self.w / 2, self.h / 2):
                 self.text((self.w - self.get_string_width(self._watermark)) / 2, self.h / 2 + 15, self._watermark)
@@ -71,10 +79,14 @@ class Page(FPDF):
     def footer(self) -> None:
         """Write the foot line and the page number."""
         self.set_y(-13)
-        self.set_font("body", "", 7)
+        self.set_font(self.choose_font(self._foot), "", 7)
         self.set_text_color(*SOFT)
         self.cell(self.epw - 16, 5, self.show(self._foot))
         self.cell(16, 5, f"{self.page_no()} / {{nb}}", align="R")
+
+    def say(self, text: str) -> str:
+        """Return a sentence of ours in the language of the document."""
+        return say(text, self.language)
 
     def show(self, text: str) -> str:
         """Return text as the fonts can show it: what no font holds is said to be missing, never dropped in silence."""
@@ -98,15 +110,19 @@ class Page(FPDF):
         if self.will_page_break(24):
             self.add_page()
         self.ln(4)
-        self.write_text(text, size=12, style="B")
+        self.write_text(self.say(text), size=12, style="B")
         self.set_draw_color(*INK)
         self.line(self.l_margin, self.get_y(), self.w - self.r_margin, self.get_y())
         self.ln(1.5)
 
+    def write_ours(self, text: str, **options: Any) -> None:
+        """Write a sentence of ours as `write_text` writes what a person or a model said."""
+        self.write_text(self.say(text), **options)
+
     def write_text(
         self, text: str, size: float = 9, style: str = "", colour: tuple[int, int, int] = INK, indent: float = 0
     ) -> None:
-        """Write a paragraph; `size` in points, `indent` in mm."""
+        """Write a paragraph as it is; `size` in points, `indent` in mm."""
         self.set_font(self.choose_font(text), style, size)
         self.set_text_color(*colour)
         self.set_x(self.l_margin + indent)
@@ -114,7 +130,7 @@ class Page(FPDF):
         self.ln(0.8)
 
     def write_table(self, rows: Sequence[Sequence[str]], widths: tuple[int, ...], heading: Sequence[str] = ()) -> None:
-        """Write a table; `widths` are relative. Rows are not cut by the end of a page."""
+        """Write a table as it is, its heading in our words; `widths` are relative. Pages do not cut rows."""
         self.set_font("body", "", 8)
         self.set_text_color(*INK)
         self.set_draw_color(*RULE)
@@ -129,7 +145,7 @@ class Page(FPDF):
             text_align="LEFT",
             padding=0.6,
         ) as table:
-            for row in ([heading] if heading else []) + list(rows):
+            for row in ([list(map(self.say, heading))] if heading else []) + list(rows):
                 line = table.row()
                 for cell in row:
                     line.cell(self.show(cell), style=FontFace(family=self.choose_font(cell)))

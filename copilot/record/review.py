@@ -10,7 +10,7 @@ The draft and every signed version stay as they are; a change makes a new record
 from collections.abc import Collection
 from datetime import datetime
 
-from copilot.record import FORMATS
+from copilot.record import FORMATS, SPOKEN
 from copilot.record.audit import Action, AuditLog, digest_value, write_time
 from copilot.record.fields import FieldState, change_field, list_fields, list_options, read_field
 from copilot.record.json import digest_record, render_json
@@ -19,7 +19,7 @@ from copilot.record.signing import check_moment, check_name, check_words, list_a
 from copilot.record.statements import NOTICES
 from copilot.record.types import Record
 from dataset_builder.errors import InputError
-from dataset_builder.prompts import Suggestion
+from dataset_builder.prompts import Language, Suggestion
 
 #: What `Review.export` makes besides the record formats: the audit log.
 AUDIT = "audit"
@@ -189,13 +189,15 @@ class Review:
         after = sign_off.model_dump()
         self._log("sign", "sign_off", (None, after), role, moment)
 
-    def export(self, name: str, *, moment: datetime | None = None) -> bytes:
+    def export(self, name: str, *, language: Language | None = None, moment: datetime | None = None) -> bytes:
         """Return the record in a format, or the log; what is not signed is marked as a draft throughout.
 
         Parameters
         ----------
         name : str
             A key of `copilot.record.FORMATS`, or ``"audit"``.
+        language : {"en", "zh"}, optional
+            Of the formats that people read; default: the record's.
         moment : datetime, optional
             Default: now.
 
@@ -207,7 +209,8 @@ class Review:
         if name not in (*FORMATS, AUDIT):
             raise InputError(f"format {name!r}: unknown; accepted: {', '.join((*FORMATS, AUDIT))}")
         head = self.log.head
-        data = b"" if name == AUDIT else FORMATS[name](self._record.model_copy(update={"log": head}))
+        spoken = {"language": language} if name in SPOKEN else {}
+        data = b"" if name == AUDIT else FORMATS[name](self._record.model_copy(update={"log": head}), **spoken)
         self._log("export", name, (None, None), "", moment)
         return data or self.log.render()
 

@@ -22,6 +22,7 @@ from copilot.record.review import Review, open_review
 from copilot.record.types import Record
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import write_bytes
+from dataset_builder.stage_folder import lock_folder
 
 
 def load_review(folder: str | Path) -> Review:
@@ -59,16 +60,22 @@ def save_review(review: Review, folder: str | Path) -> Path:
     Raises
     ------
     InputError
-        If somebody else saved another review there in the meantime.
+        If somebody else saved another review there in the meantime, or is saving one now.
     """
     folder = Path(folder)
-    kept = _find_kept(folder)
-    if kept is not None:
-        _refuse_other_log(kept, review.log)
+    with lock_folder(folder / REVIEW):
+        kept = _find_kept(folder)
+        if kept is not None:
+            _refuse_other_log(kept, review.log)
+        return _swap_in(_list_files(review), folder)
+
+
+def _swap_in(files: dict[str, bytes], folder: Path) -> Path:
+    """Write the files beside the review that is there, then put them in its place."""
     target, partial, old = folder / REVIEW, folder / f"{REVIEW}.partial", folder / f"{REVIEW}.old"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700, parents=True)
-    for name, data in _list_files(review).items():
+    for name, data in files.items():
         write_bytes(partial / name, data)
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)

@@ -13,7 +13,7 @@ from dataset_builder.errors import InputError
 
 _HEADER = struct.Struct(">4i")
 
-_FILE_ID, _DIRECTORY_POINTER = 100, 101
+_FILE_ID, _DIRECTORY_POINTER, _DIRECTORY = 100, 101, 102
 
 #: More tags than any recording has.
 _MAX_TAGS = 2_000_000
@@ -65,15 +65,23 @@ def _find_problem(stream: BinaryIO, size: int) -> str:
         place = following or end
     else:
         return "holds too many tags"
-    return _check_directory(stream, tags, pointed) if pointed > 0 else ""
+    return _check_directory(stream, tags, pointed, size) if pointed > 0 else ""
 
 
-def _check_directory(stream: BinaryIO, tags: dict[int, tuple[int, int, int]], place: int) -> str:
-    """Compare the file's own list of its tags, which readers go by, with the tags that are there."""
+def _check_directory(stream: BinaryIO, tags: dict[int, tuple[int, int, int]], place: int, size: int) -> str:
+    """Compare the file's own list of its tags, which readers go by, with the tags that are there.
+
+    Recorders that write the list last leave it behind the tag that ends the file, where nothing but the pointer leads.
+    """
     if place not in tags:
-        return "its directory of tags is not where it should be"
+        stream.seek(place)
+        head = stream.read(_HEADER.size)
+        kind, of_type, length, _ = _HEADER.unpack(head) if len(head) == _HEADER.size else (0, 0, 0, 0)
+        if kind != _DIRECTORY or not 0 <= length <= size - place - _HEADER.size:
+            return "its directory of tags is not where it should be"
+        tags[place] = kind, of_type, length
     stream.seek(place + _HEADER.size)
-    entries = stream.read(tags[place][2] // _HEADER.size * _HEADER.size)
-    if all(tags.get(at) == (kind, of_type, length) for kind, of_type, length, at in _HEADER.iter_unpack(entries)):
-        return ""
+    entries = _HEADER.iter_unpack(stream.read(tags[place][2] // _HEADER.size * _HEADER.size))
+    if all(tags.get(at) == (kind, of_type, length) or kind == at == -1 for kind, of_type, length, at in entries):
+        return ""  # an entry of -1 ends the list
     return "its directory lists tags that are not there"

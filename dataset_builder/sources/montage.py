@@ -22,6 +22,9 @@ _NAMES = {name.lower(): name for name in (*TEN_TEN, *MASTOIDS)} | _OLD_NAMES
 #: What may stand behind a channel's name to say what it was recorded against.
 _REFERENCES = set("ref le re ar av avg car org a1 a2 m1 m2 a1a2 a12 a1+a2 m1m2 m1+m2 lm link nose".split())
 
+#: A channel that has a number and no place.
+_NUMBERED = re.compile(r"(?:e|eeg|ch|chan|channel|exg|input|electrode)?[ ._-]*\d+")
+
 #: With fewer scalp channels the average over them is no neutral reference, and most regions are empty.
 MIN_SCALP_CHANNELS = 8
 
@@ -77,9 +80,25 @@ def match_channels(names: Sequence[str]) -> Montage:
     return Montage(used, tuple(left_out), tuple(bipolar))
 
 
+def counts_inputs(names: Sequence[str]) -> bool:
+    """Tell whether names count the inputs of an amplifier or the sensors of a net, as ``A1``, ``E1``, ``EEG 001`` do.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Returns
+    -------
+    bool
+        True for BioSemi's inputs, and for eight or more numbered channels: such names need the cap's own map.
+    """
+    numbered = [name for name in names if _NUMBERED.fullmatch(name.strip().lower())]
+    return _names_amplifier_inputs([_split_name(name)[0] for name in names]) or len(numbered) >= MIN_SCALP_CHANNELS
+
+
 def _split_name(name: str) -> tuple[str, str]:
     """Return place and reference in lower case; the reference is empty where none is given."""
-    text = re.sub(r"^eeg[\s_:-]*(?=\w)", "", name.strip().lower()).strip(" .")
+    text = re.sub(r"^eeg[\s_:.-]*(?=\w)", "", name.strip().lower()).strip(" .")
     place, _, reference = re.sub(r"\s*[-_/]\s*|\s+", "-", text, count=1).partition("-")
     return place, reference.replace(" ", "").replace("-", "")
 

@@ -16,7 +16,7 @@ import numpy as np
 from dataset_builder.errors import InputError
 from dataset_builder.sources.fif_check import check_fif
 from dataset_builder.sources.mat_check import check_mat
-from dataset_builder.sources.montage import MASTOIDS, MIN_SCALP_CHANNELS, match_channels
+from dataset_builder.sources.montage import MASTOIDS, MIN_SCALP_CHANNELS, counts_inputs, match_channels
 
 _READERS: dict[str, tuple[str, Callable[..., Any]]] = {
     ".edf": ("EDF", mne.io.read_raw_edf),
@@ -41,6 +41,11 @@ _COMPANION = re.compile(r"^\s*(?:DataFile|MarkerFile)\s*[=:](.*)$", re.IGNORECAS
 _COUNT = re.compile(r"^\s*NumberOfChannels\s*[=:]\s*(\d{1,18})", re.IGNORECASE | re.MULTILINE)
 
 _MAX_CHANNELS = 4096
+
+_NUMBERED = (
+    "channels are numbered (such as A1 or E1), which tells no place on the scalp; accepted: 10-10 names such as Fp1, "
+    "so rename them by the cap's map first"
+)
 
 _ELSEWHERE = "names a file in another folder; accepted: files that lie beside it"
 
@@ -101,6 +106,8 @@ def select_channels(raw: mne.io.BaseRaw, name: str) -> tuple[mne.io.BaseRaw, lis
     montage = match_channels([channel for channel, kind in zip(raw.ch_names, kinds, strict=True) if kind == "eeg"])
     scalp = [standard for standard in montage.used.values() if standard not in MASTOIDS]
     if len(scalp) < MIN_SCALP_CHANNELS:
+        if counts_inputs(raw.ch_names):
+            raise InputError(f"{name}: {_NUMBERED}")
         bipolar = f", {len(montage.bipolar)} are bipolar" if montage.bipolar else ""
         raise InputError(
             f"{name}: {len(scalp)} of {total} channels are EEG with a 10-10 name such as Fp1{bipolar}; "
@@ -183,6 +190,8 @@ def _read(path: Path, suffix: str, name: str, **options: Any) -> Any:
     except Exception as error:  # a damaged file raises nearly anything
         if suffix in (".edf", ".bdf") and not options and "latin1" in str(error):  # MNE raises a bare Exception
             raise _NotUtf8Error from None
+        if suffix == ".set" and "number of trials" in str(error):  # MNE raises a bare TypeError
+            raise InputError(f"{name}: is cut into epochs; accepted: continuous recordings") from None
         raise InputError(f"{name}: cannot be read as {title} ({type(error).__name__})") from None
     folder = os.path.abspath(path.parent)
     if any(os.path.dirname(os.path.abspath(file)) != folder for file in raw.filenames if file is not None):

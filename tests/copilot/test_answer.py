@@ -125,6 +125,7 @@ def test_unreadable_answer_leaves_the_scores_and_says_so(raw):
         ("Estimated evoked emotion: Anger.", "another emotion (anger)"),
         ("perform" + "up" * 30, "not readable"),
         ("It is if if if if so.", "not readable"),
+        (",,,,,,,,,,,,,,,,", "not readable"),
     ],
 )
 def test_words_a_model_must_not_bring_in_are_withheld(text, reason):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builder.cluster import run_on_cluster
+from dataset_builder.cluster import _WORKER_ENVIRONMENT, open_client, run_on_cluster
 from dataset_builder.corpus import CorpusRecipe, build_corpus
 from dataset_builder.errors import DependencyError, InputError, ResourceError
 from dataset_builder.manifest import read_manifest
@@ -101,6 +101,16 @@ def test_work_of_a_killed_worker_is_done_by_another(tmp_path, scheduler):
 def test_an_item_that_kills_every_worker_is_named(tmp_path, scheduler):
     with pytest.raises(ResourceError, match="bad killed several workers.* run again with more memory"):
         list(run_on_cluster(scheduler.scheduler_address, DiesOnce(tmp_path, "bad", always=True), ["good", "bad"]))
+
+
+@pytest.mark.slow
+def test_workers_keep_freed_memory_and_this_process_its_environment():
+    """Without it a worker spends as much time again on pages of memory as on the recording."""
+    before = {name: os.environ.get(name) for name in _WORKER_ENVIRONMENT}
+    with open_client("local") as client:
+        for name, value in _WORKER_ENVIRONMENT.items():
+            assert set(client.run(os.getenv, name).values()) == {str(value)}
+    assert {name: os.environ.get(name) for name in _WORKER_ENVIRONMENT} == before
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch):

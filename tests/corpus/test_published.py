@@ -6,7 +6,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from packaging.requirements import Requirement
-from packaging.version import Version
 
 from dataset_builder.corpus import CorpusRecipe, build_corpus, load_split
 from dataset_builder.recipe import validate
@@ -203,14 +200,3 @@ def test_a_protocol_without_shared_clips_is_published(raw: Path, tmp_path: Path)
         "test": 18,
     }
     assert not set(load_split(tmp_path / NAME, "train")["clip"]) & set(load_split(tmp_path / NAME, "test")["clip"])
-
-
-def test_the_oldest_versions_are_the_lower_bounds() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    wanted = [Requirement(line) for line in [*project["dependencies"], *extras["corpus"], *extras["hub"]]]
-    lowest = {need.name: spec.version for need in wanted for spec in need.specifier if spec.operator == ">="}
-    lines = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    assert set(pins) == {"datasets", "huggingface-hub", "numpy", "pandas", "pyarrow"}
-    assert {name: Version(pin) for name, pin in pins.items()} == {name: Version(lowest[name]) for name in pins}

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from safetensors.torch import load_file
+
 from model_recipes.adapter import train_adapter
 from model_recipes.adapter_recipe import AdapterRecipe, Lesson
 from model_recipes.answer_trainer import AnswerTrainer
@@ -21,6 +23,15 @@ def make_recover(text: Path) -> RecoverRecipe:
     """Return a short recovery whose last checkpoint is not its end."""
     loop = LoopConfig(steps=3, batch_size=4, window=64, learning_rate=1e-3, warmup_steps=1, checkpoint_every=2)
     return RecoverRecipe(train=loop, precision="fp32", perplexity_windows=2, text=TextConfig(path=str(text)))
+
+
+def compare_weights(one: Path, other: Path) -> None:
+    """Compare the weights of two folders, of adapters or of models."""
+    name = "adapter_model.safetensors" if (one / "adapter_model.safetensors").exists() else "model.safetensors"
+    weights, others = load_file(one / name), load_file(other / name)
+    assert weights.keys() == others.keys()
+    worst = max((weights[key] - others[key]).abs().max().item() for key in weights)
+    assert worst < 2e-3  # Adam divides by gradients near zero, whose sums depend on their order
 
 
 def interrupt_after(steps: int) -> None:

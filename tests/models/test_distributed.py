@@ -9,8 +9,7 @@ import factories
 import pytest
 import torch
 import yaml
-from distributed_worker import ADAPTER, LESSONS, make_recover
-from safetensors.torch import load_file
+from distributed_worker import ADAPTER, LESSONS, compare_weights, make_recover
 
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import read_manifest
@@ -85,14 +84,6 @@ def test_a_checkpoint_moves_between_topologies(trained, stage, title):
     compare_weights(trained / f"{stage}-one", trained / f"{stage}-moved")
 
 
-def compare_weights(one, other):
-    name = "adapter_model.safetensors" if (one / "adapter_model.safetensors").exists() else "model.safetensors"
-    weights, others = load_file(one / name), load_file(other / name)
-    assert weights.keys() == others.keys()
-    worst = max((weights[key] - others[key]).abs().max().item() for key in weights)
-    assert worst < 2e-3  # Adam divides by gradients near zero, whose sums depend on their order
-
-
 def test_a_batch_must_be_shared_equally():
     assert divide_batch(8, Processes(0, 4), "batch_size") == 2
     with pytest.raises(InputError, match="batch_size: 6 rows cannot be shared by 4 processes equally"):
@@ -122,16 +113,6 @@ def test_accelerate_takes_every_configuration(path):
     config = load_config_from_file(str(path))
     assert config.num_processes == values["num_processes"]
     assert path.read_text(encoding="utf-8").startswith("#")
-
-
-@pytest.mark.slow
-def test_accelerate_launches_a_training_without_a_gpu():
-    config = str(ROOT / "model_recipes" / "accelerate" / "cpu.yaml")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
-    command = [*launch, "-m", "model_recipes.run_adapter", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "Train a LoRA adapter on the corpus." in done.stdout
 
 
 def test_there_is_a_configuration_for_each_machine():

@@ -20,7 +20,7 @@ SEED = 20261
 
 #: Longest silence of a worker: it starts (with torch, on a loaded machine), or reads one input in code that no timer of
 #: Python's can stop.
-_SILENCE_S = 180.0
+_SILENCE_S = 600.0
 
 #: What a reader may do with a damaged file.
 _GOOD = {"read", "refused"}

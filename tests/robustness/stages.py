@@ -1,8 +1,12 @@
-"""Every stage of the pipeline with budgets too small to learn anything, each working on what the one before it wrote.
+"""Every command that writes, with budgets too small to learn anything, each working on what others before it wrote.
 
-A new stage gets one line in `STAGES` and meets every trouble from then on.
+A new one gets one line in `STAGES` and meets every trouble from then on. Not here: ``demo`` and ``reproduce``, which
+run these stages one after the other; ``push``, which writes to the Hub alone (``tests/hub/test_killed.py``); ``app``,
+``live`` and ``replay``, which keep nothing; ``review``, whose log holds the time of each step (`CHANGES`).
 """
 
+import contextlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +27,19 @@ class Case:
         Takes the folder with what all stages before it wrote, and the folder to write.
     loses : str
         What goes away when an input does, relative to the first folder; empty for a stage without inputs.
+    needs : tuple of str
+        The stages whose folders are read.
+    prepare : callable, optional
+        Takes the first folder and writes there what no stage makes.
+    loose : bool
+        Writes files by themselves into a folder without a manifest, and needs no room after the last of them.
     """
 
     run: Callable[[Path, Path], Any]
     loses: str = ""
+    needs: tuple[str, ...] = ()
+    prepare: Callable[[Path], None] | None = None
+    loose: bool = False
 
 
 def _make(model: Any, values: dict[str, Any], inputs: Path) -> Any:
@@ -110,32 +123,118 @@ def _record(inputs: Path, out: Path) -> None:
     draft_record(RecordOptions(synthetic=True), inputs / "recording.edf", next((inputs / "gguf").glob("*.gguf")), out)
 
 
-STAGES: dict[str, Case] = {
-    "synth": Case(_synth),
-    "corpus": Case(_corpus, "synth/EEG_Features/DE"),
-    "base": Case(_base, "corpus"),
-    "prune": Case(_prune, "base"),
-    "recover": Case(_recover, "base"),
-    "adapter": Case(_adapter, "recover"),
-    "merge": Case(_merge, "adapter"),
-    "gguf": Case(_gguf, "merge"),
-    "evaluate": Case(_evaluate, "merge"),
-    "record": Case(_record, "recording.edf"),
-}
+def _reader(inputs: Path, out: Path) -> None:
+    from model_recipes.reader import ReaderRecipe, train_reader
+
+    train = {"steps": 4, "checkpoint_every": 2, "warmup_steps": 1, **_LOOP, "window": 640}
+    recipe = _make(ReaderRecipe, {"train": train, "precision": "fp32", "check_every": 2}, inputs)
+    train_reader(recipe, inputs / "read" / "base", inputs / "read" / "corpus", out)
 
 
-def prepare_inputs(folder: Path) -> None:
-    """Write what no stage makes: a text."""
+def _pseudo_quantise(inputs: Path, out: Path) -> None:
+    from model_recipes.pseudo_quantise import PseudoQuantiseRecipe, pseudo_quantise_model
+
+    values = {"calibration_windows": 1, "perplexity_windows": 2}
+    pseudo_quantise_model(_make(PseudoQuantiseRecipe, values, inputs), inputs / "base", out)
+
+
+def _export(inputs: Path, out: Path) -> None:
+    from dataset_builder.exports import ExportRecipe, export_rows
+
+    export_rows(ExportRecipe(format="alpaca"), inputs / "corpus", out)
+
+
+def _deidentify(inputs: Path, out: Path) -> None:
+    from copilot.deid.stage import deidentify_recordings
+
+    deidentify_recordings([inputs / "recording.edf"], out)
+
+
+def _space(inputs: Path, out: Path) -> None:
+    from copilot.space import SpaceRecipe, build_space
+
+    build_space(SpaceRecipe(), next((inputs / "gguf").glob("*.gguf")), out)
+
+
+def _card(inputs: Path, out: Path) -> None:
+    _command("card", inputs / "corpus", "--out", out / "README.md", "--repo-id", "lab/made-up")
+
+
+def _inspect(inputs: Path, out: Path) -> None:
+    trial = ["--raw", inputs / "synth", "--subject", "sub005", "--clip", "1"]
+    _command("inspect", *trial, "--corpus", inputs / "corpus", "--out", out / "trial.html")
+
+
+def _prune_report(inputs: Path, out: Path) -> None:
+    _command("prune-report", inputs / "recover", "--out", out / "pruning.html")
+
+
+def _ollama(inputs: Path, out: Path) -> None:
+    _command("ollama", "--gguf", next((inputs / "gguf").glob("*.gguf")), "--out", out)
+
+
+def _review(inputs: Path, out: Path) -> None:
+    _command("review", out, "--set", "assessment.text=Written by a person.", "--role", "psychologist")
+
+
+def _review_again(inputs: Path, out: Path) -> None:
+    _command("review", out, "--set", "assessment.text=Written anew.", "--role", "psychologist")
+
+
+def _command(*argv: Any) -> None:
+    """Run a command as a user does; what it says when it refuses is raised."""
+    from copilot.cli import main
+    from dataset_builder.errors import InputError
+
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main([str(item) for item in argv])
+    if code:
+        raise InputError(said.getvalue().strip())
+
+
+def _write_text(folder: Path) -> None:
     from tests.factories import make_text
 
     text = make_text()
     (folder / "text.txt").write_text(text.fit + text.measure, encoding="utf-8")
 
 
-def write_recording(folder: Path) -> None:
-    """Write the recording that the last stage reads."""
+def _write_recording(folder: Path) -> None:
     from dataset_builder.sources.faced import FacedSource
     from dataset_builder.sources.synthetic import write_recording_file
 
     person = FacedSource(folder / "synth").read("sub005", reads="signal_uv")
     write_recording_file(person, folder / "recording.edf", [0, 1])
+
+
+def _write_evidence(folder: Path) -> None:
+    """Write a corpus of evidence codes and a base that knows their alphabet."""
+    from tests.models.test_reader import make_base, make_codec, make_corpus
+
+    make_base(folder / "read" / "base", make_corpus(folder / "read" / "corpus", make_codec()))
+
+
+STAGES: dict[str, Case] = {
+    "synth": Case(_synth),
+    "corpus": Case(_corpus, "synth/EEG_Features/DE", ("synth",)),
+    "base": Case(_base, "corpus", ("corpus",), _write_text),
+    "prune": Case(_prune, "base", ("base", "corpus")),
+    "recover": Case(_recover, "base", ("prune",)),
+    "adapter": Case(_adapter, "recover", ("recover",)),
+    "merge": Case(_merge, "adapter", ("adapter",)),
+    "gguf": Case(_gguf, "merge", ("merge",)),
+    "evaluate": Case(_evaluate, "merge", ("merge",)),
+    "record": Case(_record, "recording.edf", ("gguf",), _write_recording),
+    "reader": Case(_reader, "read/corpus", (), _write_evidence),
+    "pseudo-quantise": Case(_pseudo_quantise, "base", ("base",)),
+    "export": Case(_export, "corpus", ("corpus",)),
+    "deidentify": Case(_deidentify, "recording.edf", ("synth",), _write_recording),
+    "space": Case(_space, "gguf", ("gguf",)),
+    "card": Case(_card, "corpus", ("corpus",), loose=True),
+    "inspect": Case(_inspect, "corpus", ("corpus",), loose=True),
+    "prune-report": Case(_prune_report, "recover", ("recover",), loose=True),
+    "ollama": Case(_ollama, "gguf", ("gguf",), loose=True),
+}
+
+#: Changes what is there already; the times of the steps are part of what it writes.
+CHANGES: dict[str, Case] = {"review": Case(_review), "review-again": Case(_review_again)}

@@ -37,6 +37,12 @@ class Target(ABC):
     files: ClassVar[dict[str, str]]
     weight: ClassVar[int] = 4
 
+    #: Whether undamaged files must be read, not refused.
+    must_be_read: ClassVar[bool] = True
+
+    #: A part of the file's name that no message may hold.
+    private = "person_raw"
+
     @abstractmethod
     def build(self, folder: Path) -> None:
         """Write files that can be read."""

@@ -1,15 +1,18 @@
 """Damaged files: whatever they hold, a reader reads them or refuses them with one line of ours.
 
-``make test`` reads a few hundred inputs of all readers but those that need torch, ``make nightly`` twenty thousand.
+``make test`` reads a few hundred inputs of all readers but those that need torch, ``make nightly`` twenty thousand,
+and with ``EEG_COPILOT_FUZZ_FILES=FOLDER`` also damaged copies of one's own files (`real_files`).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dataset_builder.seeds import make_rng
 from tests.robustness.fuzzing import fuzz_target, share_inputs
-from tests.robustness.mutations import DIALECTS, mutate
+from tests.robustness.mutations import DIALECTS, MAX_BYTES, mutate
+from tests.robustness.real_files import FILES_VARIABLE, count_inputs, find_real_files
 from tests.robustness.targets import TARGETS
 
 WEIGHTS = {name: target.weight for name, target in TARGETS.items()}
@@ -47,6 +50,38 @@ def test_many_damaged_files(name: str, tmp_path: Path) -> None:
     outcome = fuzz_target(name, tmp_path, NIGHTLY[name])
     assert outcome.faults == []
     assert outcome.counts["refused"] > NIGHTLY[name] // 10
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not find_real_files(), reason=f"{FILES_VARIABLE} names no folder with files that are read here")
+@pytest.mark.parametrize("name", list(find_real_files()) or ["real"])
+def test_many_damaged_real_files(name: str, tmp_path: Path) -> None:
+    outcome = fuzz_target(name, tmp_path, count_inputs())
+    assert outcome.faults == []
+    assert outcome.counts.total() == count_inputs()
+
+
+@pytest.fixture
+def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder that is searched for real files; here they are made up."""
+    monkeypatch.setenv(FILES_VARIABLE, str(tmp_path / "own"))
+    (tmp_path / "own").mkdir()
+    find_real_files.cache_clear()
+    yield tmp_path / "own"
+    find_real_files.cache_clear()
+
+
+def test_real_files_are_found_damaged_in_copies_and_called_by_number(own_files: Path, tmp_path: Path) -> None:
+    table = b"sub,Age\nsub000,24\n" * 20
+    for place in ("a", "b/c"):
+        (own_files / place).mkdir(parents=True)
+        (own_files / place / "Recording_info.csv").write_bytes(table)
+    (own_files / "huge.edf").write_bytes(b"0" * (MAX_BYTES + 1))
+    (own_files / "notes.txt").write_text("not ours")
+    assert list(find_real_files()) == ["real-people-1", "real-people-2"]
+    outcome = fuzz_target("real-people-2", tmp_path / "work", 20)
+    assert (outcome.faults, outcome.counts["refused"]) == ([], 20)
+    assert (own_files / "b/c/Recording_info.csv").read_bytes() == table
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Kill -9, a full disk, a read-only folder, a lost input and a turned clock, at each stage of the pipeline.
+"""Kill -9, Ctrl-C, a full disk, a read-only folder, a lost input and a turned clock, at each stage of the pipeline.
 
 After a restart the result is byte for byte that of a run that was left alone, apart from times. `make nightly` tries
 the whole matrix, `make test` a part that holds every trouble.
@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.robustness.stages import STAGES, prepare_inputs, write_recording
+from dataset_builder.stage_folder import lock_folder
+from tests.robustness.stages import STAGES
 from tests.robustness.trouble import TROUBLES, Ending, copy_inputs, preload, read_tree, restore_inputs, run_stage
 
 #: Where in a stage's writes a trouble comes: at the first, in the middle, at the last.
 POINTS: dict[str, tuple[float, ...]] = {
     "kill": (0.0, 0.5, 1.0),
+    "interrupt": (0.5,),
     "full": (0.0, 0.5, 1.0),
     "lost-input": (0.0, 0.6),
     "clock": (0.5,),
@@ -27,9 +29,13 @@ DIAGONAL = [
     ("synth", "kill", 0.5),
     ("synth", "read-only", 0.0),
     ("corpus", "kill", 1.0),
+    ("corpus", "interrupt", 0.5),
     ("corpus", "full", 0.5),
     ("corpus", "lost-input", 0.0),
     ("corpus", "clock", 0.5),
+    ("export", "kill", 0.5),
+    ("card", "full", 0.0),
+    ("card", "read-only", 0.0),
 ]
 
 
@@ -41,22 +47,20 @@ def torch_loaded() -> None:
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, int]]:
-    """Return a function that runs the stages up to one undisturbed, each once, and tells how often that one writes."""
+    """Return a function that runs a stage undisturbed, and before it those it needs, and tells how often it writes."""
     folder = tmp_path_factory.mktemp("pipeline")
-    prepare_inputs(folder)
     writes: dict[str, int] = {}
 
     def run_up_to(name: str) -> tuple[Path, int]:
-        for stage in STAGES:
-            if stage == "record" and stage not in writes:
-                write_recording(folder)
-            if stage not in writes:
-                ending = run_stage(stage, folder, folder / stage)
-                assert ending.code == 0, f"{stage}: {ending.message}"
-                writes[stage] = ending.writes
-            if stage == name:
-                return folder, writes[stage]
-        raise AssertionError(name)
+        for needed in STAGES[name].needs:
+            run_up_to(needed)
+        if name not in writes:
+            if prepare := STAGES[name].prepare:
+                prepare(folder)
+            ending = run_stage(name, folder, folder / name)
+            assert ending.code == 0, f"{name}: {ending.message}"
+            writes[name] = ending.writes
+        return folder, writes[name]
 
     return run_up_to
 
@@ -70,7 +74,7 @@ def list_faults(name: str, trouble: str, point: float, pipeline: Any, tmp_path: 
     at = 1 + round(point * (writes - 1))
     ending = run_stage(name, inputs, out, trouble, at)
     restore_inputs(inputs)
-    faults = judge_ending(ending, trouble, at, writes, tmp_path)
+    faults = judge_ending(ending, trouble, at, writes, tmp_path, loose=STAGES[name].loose)
     again = run_stage(name, inputs, out)
     if again.code:
         return [*faults, f"after {trouble} at write {at} of {writes}: {again.message}"]
@@ -81,12 +85,17 @@ def list_faults(name: str, trouble: str, point: float, pipeline: Any, tmp_path: 
     return faults if found == expected else [*faults, find_difference(expected, found)]
 
 
-def judge_ending(ending: Ending, trouble: str, at: int, writes: int, tmp_path: Path) -> list[str]:
+def judge_ending(ending: Ending, trouble: str, at: int, writes: int, tmp_path: Path, *, loose: bool) -> list[str]:
     """Return what is wrong with how a troubled run ended."""
     place = f"{trouble} at write {at} of {writes}"
     if trouble == "kill":
         return [] if ending.code == -9 else [f"{place}: ended with {ending.code}"]
-    unseen = trouble == "read-only" or (trouble == "full" and at < writes)  # the last write only removes the lock
+    if trouble == "interrupt":
+        heard = ending.message.startswith(("KeyboardInterrupt", "stopped; "))
+        return [] if ending.code and heard else [f"{place}: ended with {ending.code}: {ending.message}"]
+    unseen = trouble == "read-only" or (
+        trouble == "full" and at < writes and (at == 1 or not loose)  # the last write of a stage only removes the lock
+    )
     accepted = {0} if trouble == "clock" else {2} if unseen else {0, 2}
     faults = [] if ending.code in accepted else [f"{place}: ended with {ending.code}: {ending.message}"]
     if ending.code and not ending.message.isprintable():
@@ -120,6 +129,17 @@ def test_the_whole_matrix(name: str, trouble: str, pipeline: Any, tmp_path: Path
         folder = tmp_path / str(number)
         folder.mkdir()
         assert list_faults(name, trouble, point, pipeline, folder) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [name for name, case in STAGES.items() if not case.loose])
+@pytest.mark.usefixtures("torch_loaded")
+def test_the_second_who_writes_is_told(name: str, pipeline: Any, tmp_path: Path) -> None:
+    whole, _ = pipeline(name)
+    with lock_folder(tmp_path / name):
+        ending = run_stage(name, whole, tmp_path / name)
+    assert (ending.code, "is writing this folder" in ending.message) == (2, True), ending.message
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_trouble_is_in_the_quick_part() -> None:

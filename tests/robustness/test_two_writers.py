@@ -1,5 +1,6 @@
 """Two processes on one output folder: one wins, the other says so in one line, and nothing of the first is lost."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, read_manifest, write_text
+from dataset_builder.manifest import MANIFEST, _open_temporary, read_manifest, write_bytes, write_text
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import find_finished, open_stage
 from dataset_builder.stage_folder import clear_leftovers, lock_folder
@@ -175,3 +176,45 @@ def test_half_written_files_of_a_killed_process_are_not_taken_along(tmp_path: Pa
         assert stage.resumed
         write_text(stage.folder / "result.txt", "whole")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.txt", MANIFEST}
+
+
+def hold_temporary(path: str, started: Any) -> None:
+    """Be in the middle of writing a file for ever."""
+    _, descriptor = _open_temporary(Path(path))
+    os.write(descriptor, b"half")
+    started.set()
+    time.sleep(_LIMIT_S)
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_what_a_killed_writer_left_is_taken_over_and_what_another_writes_is_not(tmp_path: Path, dead: bool) -> None:
+    started = _CONTEXT.Event()
+    other = _CONTEXT.Process(target=hold_temporary, args=(str(tmp_path / "page.html"), started))
+    other.start()
+    assert started.wait(_LIMIT_S)
+    if dead:
+        other.kill()
+        other.join(_LIMIT_S)
+    write_bytes(tmp_path / "page.html", b"w")
+    assert (tmp_path / "page.html").read_bytes() == b"w"
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "page.html"}
+    assert left == ({} if dead else {".page.html.tmp": b"half"})
+    other.kill()
+    other.join(_LIMIT_S)
+
+
+def test_no_locks_no_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def know_no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("dataset_builder.manifest.fcntl.lockf", know_no_locks)
+    write_bytes(tmp_path / "page.html", b"whole")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"page.html": b"whole"}
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / ".page.html.tmp").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        write_bytes(tmp_path / "page.html", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"precious"

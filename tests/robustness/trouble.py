@@ -25,10 +25,10 @@ _SERVER = multiprocessing.get_context("forkserver")
 #: What the server imports before it forks; `preload` adds to it while there is none.
 _PRELOAD = ["tests.robustness.stages", "dataset_builder.corpus", "dataset_builder.sources.synthetic"]
 
-_LIMIT_S = 240
+_LIMIT_S = 900
 
 #: Times and speeds, which no two runs share; the key, into which the times of raw files go; the state of the checkout.
-_TIMES = {"started", "hardware", "created", "key", "code"}
+_TIMES = {"started", "hardware", "created", "key", "code", "tokens_per_second"}
 
 _MOMENT = re.compile(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?")
 
@@ -103,15 +103,16 @@ def _without_times(value: Any) -> Any:
 def _work(name: str, inputs: str, out: str, trouble: str, at: int, note: str) -> None:
     """Run in the child: count, make trouble, leave a note of the end."""
     from dataset_builder.errors import CopilotError
-    from tests.robustness.stages import STAGES
+    from tests.robustness.stages import CHANGES, STAGES
 
+    case = (STAGES | CHANGES)[name]
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    counter = _Counter(Path(out), Path(inputs), STAGES[name].loses, trouble, at)
+    counter = _Counter(Path(out), Path(inputs), case.loses, trouble, at)
     code, message = 0, ""
     try:
-        STAGES[name].run(Path(inputs), Path(out))
+        case.run(Path(inputs), Path(out))
     except CopilotError as error:
         code, message = 2, str(error)
     except BaseException as error:  # noqa: B036  (whatever it is, the parent is to know)
@@ -161,6 +162,10 @@ def _kill(counter: _Counter) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _interrupt(counter: _Counter) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def _fill_disk(counter: _Counter) -> None:
     """From now on no file can grow; what is there stays."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -192,6 +197,7 @@ def _turn_clock_back(counter: _Counter) -> None:
 
 TROUBLES = {
     "kill": _kill,
+    "interrupt": _interrupt,
     "full": _fill_disk,
     "lost-input": _lose_input,
     "clock": _turn_clock_back,

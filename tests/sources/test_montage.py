@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builder.sources.montage import MASTOIDS, TEN_TEN, match_channels
+from dataset_builder.sources.montage import MASTOIDS, TEN_TEN, counts_inputs, match_channels
 from dataset_builder.sources.seed_iv_tables import CHANNELS as SEED_IV_CHANNELS
 from dataset_builder.types import SCALP_CHANNELS
 
@@ -29,6 +29,7 @@ def test_the_list_is_the_10_10_system() -> None:
         ("EEG F3-A2", "F3"),
         ("EEG:C3", "C3"),
         ("EEG_C3", "C3"),
+        ("EEG.C3", "C3"),
         ("EEGC3", "C3"),
         ("C3-M2", "C3"),
         ("C3 - A1A2", "C3"),
@@ -111,3 +112,23 @@ def test_names_of_common_caps_are_used_only_where_they_name_places(cap: str) -> 
     numbered = cap in ("GSN-HydroCel-129", "EGI_256")
     # A net's only named place is its vertex.
     assert set(montage.used.values()) <= {"Cz"} if numbered else set(SCALP_CHANNELS) <= set(montage.used.values())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{letter}{number}" for letter in "ABCD" for number in range(1, 33)],  # BioSemi, 128 inputs
+        [f"E{number}" for number in range(1, 129)],  # a net
+        [f"EEG {number:03d}" for number in range(1, 33)],
+        [f"Ch{number}" for number in range(1, 9)],
+        [str(number) for number in range(1, 20)],
+    ],
+)
+def test_numbered_channels_are_told_from_places(names: list[str]) -> None:
+    assert counts_inputs([*names, "Status"])
+    assert match_channels(names).used == {}
+
+
+def test_places_are_no_numbers() -> None:
+    assert not counts_inputs([*SCALP_CHANNELS, "A1", "A2", "EOG1", "X1", "Status"])
+    assert not counts_inputs(["C1", "C2", "C3", "C4", "C5", "C6", "F1", "F2", "P1", "P2", "EXG1", "EXG2"])

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import mne
 import numpy as np
 import pytest
+from eeglabio.epochs import export_set as export_epochs
 from eeglabio.raw import export_set
 from pybv import write_brainvision
 
@@ -318,3 +320,48 @@ def test_a_name_that_becomes_another_channels_is_no_clash(tmp_path: Path) -> Non
     kept = [name for name in names if name != "T7"]
     recording = read_recording(save(tmp_path, make_raw(make_signal(), names), ".fif"))
     assert recording.channels == tuple("T7" if name == "T3" else name for name in kept)
+
+
+def move_directory_to_the_end(path: Path) -> None:
+    """Rewrite a FIF file as older recorders do: the list of tags lies behind the last one, -1 ends it."""
+    data = bytearray(path.read_bytes())
+    header, tags, at, pointer = struct.Struct(">4i"), [], 0, 0
+    while True:
+        kind, of_type, length, following = header.unpack_from(data, at)
+        if kind == 102:
+            header.pack_into(data, at, 108, of_type, length, following)  # what was the list is filling now
+            kind = 108
+        pointer = at + header.size if kind == 101 else pointer
+        tags.append((kind, of_type, length, at))
+        if following < 0:
+            break
+        at = following or at + header.size + length
+    entries = b"".join(header.pack(*tag) for tag in tags) + header.pack(-1, -1, -1, -1)
+    struct.pack_into(">i", data, pointer, len(data))
+    path.write_bytes(bytes(data) + header.pack(102, 32, len(entries), -1) + entries)
+
+
+def test_fif_whose_directory_lies_behind_its_end_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path, make_raw(make_signal()), ".fif")
+    before = read_recording(path)
+    move_directory_to_the_end(path)
+    assert np.array_equal(read_recording(path).signal_uv, before.signal_uv)
+    data = bytearray(path.read_bytes())
+    data[-40:-36] = struct.pack(">i", 7)  # an entry that fits no tag
+    path.write_bytes(bytes(data))
+    assert "its directory lists tags that are not there" in refuse(path)
+
+
+def test_numbered_channels_ask_for_the_map_of_the_cap(tmp_path: Path) -> None:
+    names = [f"{letter}{number}" for letter in "ABCD" for number in range(1, 5)] + ["Status"]
+    message = refuse(save(tmp_path, make_raw(make_signal(17), names), ".bdf"))
+    assert "numbered" in message
+    assert "accepted: 10-10 names such as Fp1" in message
+
+
+def test_epochs_are_told_from_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / f"{SECRET}.set"
+    data = make_signal().reshape(12, 5, -1).swapaxes(0, 1)
+    events = np.stack([np.arange(5) * data.shape[2], np.zeros(5, dtype=int), np.ones(5, dtype=int)], axis=1)
+    export_epochs(str(path), data, 250.0, events, 0.0, 1.0, NAMES, event_id={"x": 1})
+    assert refuse(path) == "recording (.set): is cut into epochs; accepted: continuous recordings"

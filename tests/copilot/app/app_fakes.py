@@ -72,6 +72,22 @@ def write_named_edf(folder: Path, missing: Sequence[str] = ("O2",), seconds: int
     return path
 
 
+def write_poor_edf(folder: Path) -> Path:
+    """Write EEG of too few good channels: five are flat, twelve are noisy, some have no place on the scalp."""
+    names = [*SCALP_CHANNELS, "EOG1", "Status1"]
+    rows = make_signal(1, len(names), seed=3, seconds=70)[0].astype(float)
+    rows[:5] = 0
+    rows[5:17] *= 30
+    signals = [
+        EdfSignal(row.clip(-3000, 3000), 250, label=name, physical_dimension="uV", physical_range=(-3000, 3000))
+        for name, row in zip(names, rows, strict=True)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "poor.edf"
+    Edf(signals).write(path)
+    return path
+
+
 def make_desk(folder: Path, engine: FakeEngine | None = None, **options: Any) -> Desk:
     """Return a desk with one model file and a fake engine."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from copilot.app.privacy import PrivateFolder, close_environment
 
 
-def main(folder: Path, hosted: bool) -> None:
+def main(folder: Path, hosted: bool, share: float) -> None:
     """Do what ``copilot.run_app`` does, with another engine."""
     private = PrivateFolder()
     close_environment(private.path)
@@ -17,7 +17,7 @@ def main(folder: Path, hosted: bool) -> None:
     from tests.copilot.copilot_fakes import write_fake_gguf
 
     model = write_fake_gguf(folder / "models" / "tiny-F16.gguf")
-    shelf = ModelShelf([model.parent], open_engine=lambda path, n_threads=None: StreamingEngine())
+    shelf = ModelShelf([model.parent], open_engine=lambda path, n_threads=None: StreamingEngine(share=share))
     desk = Desk(shelf, private, DeskOptions(hosted=hosted, max_mb=4))
     page, address = launch_page(desk)
     sys.stdout.write(f"open {address}\n")
@@ -28,4 +28,5 @@ def main(folder: Path, hosted: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "--hosted" in sys.argv)
+    # Unsure: no label has twice what guessing gives.
+    main(Path(sys.argv[1]), "--hosted" in sys.argv, 0.15 if "--unsure" in sys.argv else 0.6)

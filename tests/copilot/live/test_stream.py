@@ -16,6 +16,7 @@ import pytest
 from copilot import run_live
 from copilot.live.lsl import load_layer, open_stream, stay_on_this_machine
 from copilot.live.replay import open_replay, play_recording
+from copilot.live.sockets import can_keep_local
 from copilot.run_live import main as live
 from copilot.run_replay import main as replay
 from dataset_builder.errors import CopilotError, InputError
@@ -28,7 +29,7 @@ SFREQ_HZ = 250
 
 @pytest.fixture(scope="module", autouse=True)
 def _loopback():
-    with stay_on_this_machine():
+    with stay_on_this_machine(any_interface=not can_keep_local()):
         yield
 
 
