@@ -54,6 +54,10 @@ def parses(parser: argparse.ArgumentParser, arguments: list[str]) -> bool:
     return True
 
 
+def test_the_commands_of_the_readme_are_found(readme):
+    assert len(read_commands(readme)) > 15
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_parse(path):
     for _, command, *arguments in read_commands(path.read_text(encoding="utf-8")):

@@ -64,7 +64,9 @@ def _accepts(path: Path, model: type[StrictModel]) -> bool:
 
 @pytest.mark.parametrize("path", RECIPES, ids=IDS)
 def test_command_in_header_parses(path):
-    for command in list_commands(path):
+    commands = list_commands(path)
+    assert commands, f"{path.name}: its header holds no command"
+    for command in commands:
         module = importlib.import_module(COMMANDS[command[0]][0])
         args = module.make_parser().parse_args(command[1:])
         recipe = getattr(args, "recipe", None)
