@@ -3,8 +3,10 @@
 import atexit
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from typing import Any
 
 # Before anything imports a Hugging Face library: they read these once, at import.
@@ -28,6 +30,10 @@ os.environ.update(
 )
 os.environ.pop("HF_ENDPOINT", None)
 os.environ.pop("EEG_COPILOT_THREADS", None)
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them every command that they start.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 

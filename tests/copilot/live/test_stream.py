@@ -60,7 +60,7 @@ def make_outlet(name, channels=SCALP_CHANNELS, unit="microvolts", sfreq_hz=SFREQ
 
 def test_live_reads_a_stream_and_counts_dropped_samples(name, tmp_path, monkeypatch, capsys):
     """From outlet to lines of JSON, with 25 samples lost on the way."""
-    monkeypatch.setattr(run_live, "Engine", lambda path, n_threads=None: FakeEngine("joy"))
+    monkeypatch.setattr(run_live, "Engine", lambda path, n_threads=None, large_pages=False: FakeEngine("joy"))
     outlet, stop = make_outlet(name), threading.Event()
     samples = make_signal(1, len(SCALP_CHANNELS), seconds=60)[0].T
 
@@ -94,7 +94,7 @@ def test_live_reads_a_stream_and_counts_dropped_samples(name, tmp_path, monkeypa
 
 def test_missing_channels_are_reconstructed_if_asked(name, tmp_path, monkeypatch, capsys):
     engine, stop = FakeEngine("joy"), threading.Event()
-    monkeypatch.setattr(run_live, "Engine", lambda path, n_threads=None: engine)
+    monkeypatch.setattr(run_live, "Engine", lambda path, n_threads=None, large_pages=False: engine)
     few = tuple(channel for channel in SCALP_CHANNELS if channel not in ("Fz", "Cz", "Oz"))
     outlet, samples = make_outlet(name, channels=few), make_signal(1, len(few), seconds=40)[0].T
 
@@ -218,7 +218,7 @@ def test_ctrl_c_ends_both_commands_cleanly(name, edf, tmp_path):
     options = ["--model", str(model), "--stream", name, "--every", "0.3"]
     start_live = (
         "from tests.copilot.copilot_fakes import FakeEngine; from copilot import run_live; "
-        "run_live.Engine = lambda path, n_threads=None: FakeEngine('joy'); "
+        "run_live.Engine = lambda path, n_threads=None, large_pages=False: FakeEngine('joy'); "
         f"raise SystemExit(run_live.main({options}))"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": root}
