@@ -114,7 +114,7 @@ def test_missing_channels_are_reconstructed_if_asked(name, tmp_path, monkeypatch
     thread = threading.Thread(target=send)
     thread.start()
     try:
-        assert live([*options, "--fill-channels", "spline", "--every", "0.5", "--duration", "3", "--jsonl"]) == 0
+        assert live([*options, "--fill-channels", "spline", "--every", "0.5", "--duration", "6", "--jsonl"]) == 0
     finally:
         stop.set()
         thread.join(timeout=10)
