@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builder.cluster import _WORKER_ENVIRONMENT, open_client, run_on_cluster
+from dataset_builder.cluster import _WORKER_ENVIRONMENT, run_on_cluster
 from dataset_builder.corpus import CorpusRecipe, build_corpus
 from dataset_builder.errors import DependencyError, InputError, ResourceError
 from dataset_builder.manifest import read_manifest
@@ -104,15 +105,20 @@ def test_an_item_that_kills_every_worker_is_named(tmp_path, scheduler):
 
 
 @pytest.mark.slow
-def test_workers_keep_freed_memory_and_this_process_its_environment(monkeypatch):
+def test_workers_keep_freed_memory_and_this_process_its_environment():
     """Without it a worker spends as much time again on pages of memory as on the recording."""
-    for name in _WORKER_ENVIRONMENT:  # what a user has set there is kept
-        monkeypatch.delenv(name, raising=False)
-    before = {name: os.environ.get(name) for name in _WORKER_ENVIRONMENT}
-    with open_client("local") as client:
-        for name, value in _WORKER_ENVIRONMENT.items():
-            assert set(client.run(os.getenv, name).values()) == {str(value)}
-    assert {name: os.environ.get(name) for name in _WORKER_ENVIRONMENT} == before
+    script = (
+        "import os; from dataset_builder.cluster import _WORKER_ENVIRONMENT, open_client; before = dict(os.environ)\n"
+        "with open_client('local') as client:\n"
+        "    for name, value in _WORKER_ENVIRONMENT.items():\n"
+        "        found = set(client.run(os.getenv, name).values()); assert found == {str(value)}, (name, found)\n"
+        "print({n: os.environ.get(n) for n in _WORKER_ENVIRONMENT} == {n: before.get(n) for n in _WORKER_ENVIRONMENT})"
+    )
+    # What a user has set is kept, and another cluster in this process sets it whenever it starts a worker again.
+    environment = {name: value for name, value in os.environ.items() if name not in _WORKER_ENVIRONMENT}
+    command = [sys.executable, "-c", script]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stdout.strip()) == (0, "True"), found.stderr
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch):
