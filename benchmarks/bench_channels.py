@@ -27,8 +27,8 @@ from dataset_builder.sources.faced import FacedSource
 from dataset_builder.sparse import Reconstruction, fit_reconstruction
 from dataset_builder.splits import N_CLIP_FOLDS, clip_fold
 from dataset_builder.types import EMOTIONS, SCALP_CHANNELS
-from model_recipes.bootstrap import bootstrap_interval
-from model_recipes.metrics import balanced_accuracy, count_confusion
+from model_recipes.evaluation.bootstrap import bootstrap_interval
+from model_recipes.evaluation.metrics import balanced_accuracy, count_confusion
 
 matplotlib.use("Agg")
 

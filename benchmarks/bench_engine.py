@@ -30,8 +30,8 @@ from dataset_builder.codecs import BandPowerConfig, make_codec
 from dataset_builder.prompts import DEFAULT_STYLE
 from dataset_builder.types import SCALP_CHANNELS, Recording
 from model_recipes.engine import Engine
-from model_recipes.gguf_file import read_copilot_gguf
-from model_recipes.prefix_cache import CACHE_VARIABLE, PrefixCache
+from model_recipes.exporting.gguf_file import read_copilot_gguf
+from model_recipes.runtime.prefix_cache import CACHE_VARIABLE, PrefixCache
 
 #: Tokens of a prompt; the shortest of the repeats counts.
 _PROMPT, _REPEATS = 256, 2

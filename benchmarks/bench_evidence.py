@@ -19,8 +19,8 @@ from dataset_builder.codecs import Codec
 from dataset_builder.corpus import CorpusRecipe, build_corpus, load_codec, load_split
 from dataset_builder.recipe import load_recipe
 from dataset_builder.types import EMOTIONS
-from model_recipes.calibration import measure_calibration
-from model_recipes.conformal import break_ties, fit_thresholds, name_device
+from model_recipes.evaluation.calibration import measure_calibration
+from model_recipes.evaluation.conformal import break_ties, fit_thresholds, name_device
 
 RECIPES = Path(__file__).parents[1] / "dataset_builder" / "recipes"
 SEED = 17

@@ -26,13 +26,13 @@ from model_recipes.base import BaseRecipe, make_base
 from model_recipes.bases.qwen2 import read_shape
 from model_recipes.checkpoint import count_parameters, load_model, save_checked
 from model_recipes.device import pick_precision
-from model_recipes.loop import train_steps
 from model_recipes.perplexity import cut_windows, measure_perplexity
 from model_recipes.prune import PruneRecipe, prune_model
+from model_recipes.pruning.vocabulary import read_kept_ids
 from model_recipes.recover import RecoverRecipe, recover_model
-from model_recipes.recover_losses import Teacher, recovery_loss
 from model_recipes.text import Text, TextConfig, load_text
-from model_recipes.vocabulary import read_kept_ids
+from model_recipes.training.loop import train_steps
+from model_recipes.training.recover_losses import Teacher, recovery_loss
 
 RECIPES = Path(__file__).parents[1] / "model_recipes" / "recipes" / "smollm2"
 

@@ -40,11 +40,11 @@ from model_recipes.adapter import tokenize_rows
 from model_recipes.base import BaseRecipe, make_base
 from model_recipes.checkpoint import load_model
 from model_recipes.device import autocast, pick_precision
-from model_recipes.loop import LoopConfig
-from model_recipes.reader_batches import Batch, BatchMaker
-from model_recipes.reader_draws import Item
-from model_recipes.reader_loop import Watch, train_reader_steps
-from model_recipes.reader_loss import compute_losses
+from model_recipes.reading.batches import Batch, BatchMaker
+from model_recipes.reading.draws import Item
+from model_recipes.reading.loop import Watch, train_reader_steps
+from model_recipes.reading.loss import compute_losses
+from model_recipes.training.loop import LoopConfig
 
 CORPUS = Path(__file__).parents[1] / "dataset_builder" / "recipes" / "faced-reader.yaml"
 MODELS = Path(__file__).parents[1] / "model_recipes" / "recipes"

@@ -22,10 +22,10 @@ from dataset_builder.protocols import N_SUBJECT_FOLDS
 from dataset_builder.recipe import load_recipe
 from dataset_builder.types import EMOTIONS
 from model_recipes.base import BaseRecipe, make_base
-from model_recipes.bootstrap import bootstrap_difference
-from model_recipes.calibration import measure_calibration
 from model_recipes.evaluate import EvaluateRecipe, evaluate_models
-from model_recipes.metrics import accuracy, count_confusion, measure_answers
+from model_recipes.evaluation.bootstrap import bootstrap_difference
+from model_recipes.evaluation.calibration import measure_calibration
+from model_recipes.evaluation.metrics import accuracy, count_confusion, measure_answers
 from model_recipes.reader import ReaderRecipe, train_reader
 
 ROOT = Path(__file__).parents[1]

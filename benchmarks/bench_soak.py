@@ -41,8 +41,8 @@ from copilot.record.provenance import describe_model
 from dataset_builder.prompts import get_style
 from dataset_builder.sources.recordings import read_recording
 from model_recipes.engine import Engine
-from model_recipes.gguf_file import read_copilot_gguf
-from model_recipes.prefix_cache import CACHE_VARIABLE
+from model_recipes.exporting.gguf_file import read_copilot_gguf
+from model_recipes.runtime.prefix_cache import CACHE_VARIABLE
 
 __all__ = ["Server", "Tab", "Work", "find_faults", "soak"]
 

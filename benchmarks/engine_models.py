@@ -12,8 +12,8 @@ from dataset_builder.prompts import DEFAULT_STYLE
 from dataset_builder.seeds import make_rng
 from model_recipes.bases.qwen2 import Shape, make_config, make_tokenizer
 from model_recipes.bases.tiny import train_tokenizer
-from model_recipes.gguf_file import CopilotGguf
-from model_recipes.gguf_write import open_model, plan_types, write_gguf
+from model_recipes.exporting.gguf_file import CopilotGguf
+from model_recipes.exporting.write import open_model, plan_types, write_gguf
 from model_recipes.text import TextConfig, load_text
 
 #: Shape before pruning and after; the second keeps the first's layers and head width and drops the rest.

@@ -19,7 +19,7 @@ from dataset_builder.errors import InputError
 from dataset_builder.figures import FAINT, STYLE, to_png
 from dataset_builder.manifest import Manifest, hash_file
 from dataset_builder.types import EMOTIONS
-from model_recipes.prune_figures import Point, plot_language
+from model_recipes.pruning.figures import Point, plot_language
 
 #: What a perplexity's method says if it counts the tokens of the unpruned vocabulary, so that it can be compared.
 _COMPARABLE = "per token of the unpruned vocabulary"

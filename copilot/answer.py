@@ -22,7 +22,7 @@ from dataset_builder.errors import InputError
 from dataset_builder.prompts import DEFAULT_STYLE, Language, PromptFacts, Style, Suggestion
 from dataset_builder.quality import Quality, assess_quality
 from dataset_builder.types import EMOTIONS, Recording, Trial
-from model_recipes.engine_errors import CancelledError, UnfinishedError
+from model_recipes.runtime.errors import CancelledError, UnfinishedError
 
 #: Room for the longest answer the schema admits (300 characters of assessment), at about one token a character.
 MAX_ANSWER_TOKENS = 512

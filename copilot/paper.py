@@ -14,8 +14,8 @@ from dataset_builder.recipe import validate
 from dataset_builder.sources.faced import FacedSource
 from dataset_builder.sources.synthetic import write_recording_file
 from model_recipes.paper import PaperRun, run_experiments
-from model_recipes.paper_recipes import PaperOptions
-from model_recipes.paper_report import REPORT_FILE, format_findings, render_paper
+from model_recipes.paper_study.recipes import PaperOptions
+from model_recipes.paper_study.report import REPORT_FILE, format_findings, render_paper
 from model_recipes.reproduce_report import Chapter
 
 #: Trials in a row that make the recording, as in the demo.

@@ -27,7 +27,7 @@ from dataset_builder.sources.recordings import read_recording
 from dataset_builder.sparse import fill_before, find_reconstruction, list_missing
 from dataset_builder.stage import open_stage
 from model_recipes.engine import Engine
-from model_recipes.gguf_file import read_copilot_gguf
+from model_recipes.exporting.gguf_file import read_copilot_gguf
 
 #: Files that belong to a header file: BrainVision's markers and samples, EEGLAB's samples.
 _SIDECARS = (".vmrk", ".eeg", ".fdt")

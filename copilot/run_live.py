@@ -15,7 +15,7 @@ from dataset_builder.errors import RecipeError
 from dataset_builder.prompts import get_style
 from dataset_builder.sparse import fill_before, find_reconstruction, list_missing
 from model_recipes.engine import Engine
-from model_recipes.gguf_file import NOTICE, read_copilot_gguf
+from model_recipes.exporting.gguf_file import NOTICE, read_copilot_gguf
 
 
 class _Parser(argparse.ArgumentParser):

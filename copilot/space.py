@@ -25,7 +25,7 @@ from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Manifest, describe_file, write_text
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import find_finished, open_stage
-from model_recipes.gguf_file import read_copilot_gguf
+from model_recipes.exporting.gguf_file import read_copilot_gguf
 
 _APP = '''"""EEG Emotion Copilot as a Gradio Space. Research use only, not a medical device.
 

@@ -13,13 +13,13 @@ from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError, StageError
 from dataset_builder.manifest import Manifest, read_manifest, write_text
 from dataset_builder.prompts import load_style
-from model_recipes.adapter_lessons import Course, choose_asked, list_losses, make_trainer, put_adapter
-from model_recipes.adapter_recipe import TARGETS, AdapterRecipe, check_trainer_keys
 from model_recipes.bases.qwen2 import TURN_END
 from model_recipes.checkpoint import load_model, quiet_transformers, read_base_facts
 from model_recipes.device import pick_device, pick_precision
-from model_recipes.distributed import find_shared, is_sharded, join_processes, open_shared_stage, read_shared
 from model_recipes.rows import load_rows
+from model_recipes.training.adapter_lessons import Course, choose_asked, list_losses, make_trainer, put_adapter
+from model_recipes.training.adapter_recipe import TARGETS, AdapterRecipe, check_trainer_keys
+from model_recipes.training.distributed import find_shared, is_sharded, join_processes, open_shared_stage, read_shared
 
 
 def train_adapter(

@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from dataset_builder.errors import InputError
-from model_recipes.engine_check import check_file
-from model_recipes.engine_errors import CancelledError, EngineError, UnfinishedError
-from model_recipes.engine_reply import PLAIN, Reply, make_score_request
-from model_recipes.engine_server import LocalServer, choose_kv_type, is_read_in_place
-from model_recipes.engine_slots import N_SLOTS, Slots
-from model_recipes.generator import SPACING, Messages
-from model_recipes.labels import LabelTrie, build_trie
-from model_recipes.large_pages import has_large_pages, has_room
-from model_recipes.model_digest import hash_model
-from model_recipes.prefix_cache import PrefixCache, make_key
-from model_recipes.threads import count_threads
+from model_recipes.runtime.check import check_file
+from model_recipes.runtime.errors import CancelledError, EngineError, UnfinishedError
+from model_recipes.runtime.generator import SPACING, Messages
+from model_recipes.runtime.labels import LabelTrie, build_trie
+from model_recipes.runtime.large_pages import has_large_pages, has_room
+from model_recipes.runtime.model_digest import hash_model
+from model_recipes.runtime.prefix_cache import PrefixCache, make_key
+from model_recipes.runtime.reply import PLAIN, Reply, make_score_request
+from model_recipes.runtime.server import LocalServer, choose_kv_type, is_read_in_place
+from model_recipes.runtime.slots import N_SLOTS, Slots
+from model_recipes.runtime.threads import count_threads
 
 __all__ = ["CancelledError", "Engine", "EngineError", "Messages", "UnfinishedError", "count_threads"]
 
@@ -174,7 +174,7 @@ class Engine:
         Returns
         -------
         dict of str to float
-            Sums to 1; see `model_recipes.labels.LabelTrie` for what is computed.
+            Sums to 1; see `model_recipes.runtime.labels.LabelTrie` for what is computed.
 
         Raises
         ------

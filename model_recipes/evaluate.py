@@ -19,16 +19,16 @@ from dataset_builder.manifest import MANIFEST, Manifest
 from dataset_builder.prompts import Style, load_style
 from dataset_builder.seeds import make_rng
 from dataset_builder.stage import Stage, find_finished, open_stage
-from model_recipes.evaluate_claims import unseen_by_codec
-from model_recipes.evaluate_package import Package, find_base, name_model
-from model_recipes.evaluate_recipe import EvaluateRecipe
-from model_recipes.evaluate_trials import UNSEEN_CLIPS, UNSEEN_SUBJECTS, CodeReader, Trials, measure_reader
-from model_recipes.evaluation_report import write_report
-from model_recipes.gguf_file import read_copilot_gguf
+from model_recipes.evaluation.claims import unseen_by_codec
+from model_recipes.evaluation.package import Package, find_base, name_model
+from model_recipes.evaluation.plain_models import check_plain, describe_model_files, is_plain, note_unknown
+from model_recipes.evaluation.probe import LinearProbe
+from model_recipes.evaluation.readers import Reader
+from model_recipes.evaluation.recipe import EvaluateRecipe
+from model_recipes.evaluation.report import write_report
+from model_recipes.evaluation.trials import UNSEEN_CLIPS, UNSEEN_SUBJECTS, CodeReader, Trials, measure_reader
+from model_recipes.exporting.gguf_file import read_copilot_gguf
 from model_recipes.lineage import check_training
-from model_recipes.plain_models import check_plain, describe_model_files, is_plain, note_unknown
-from model_recipes.probe import LinearProbe
-from model_recipes.readers import Reader
 from model_recipes.rows import load_rows
 
 __all__ = ["EvaluateRecipe", "evaluate_models"]
@@ -50,7 +50,7 @@ def evaluate_models(
     recipe : EvaluateRecipe
     corpus_dir : str or Path
     model_paths : sequence of str or Path
-        Model folders, adapter folders and GGUF files; ours or anybody's, see `model_recipes.plain_models`.
+        Model folders, adapter folders and GGUF files; ours or anybody's, see `model_recipes.evaluation.plain_models`.
     out_dir : str or Path
         Folder to write: ``report.html``; per reader a confusion matrix (PNG) and all predictions (Parquet), per model
         pictures of its calibration.
@@ -60,7 +60,7 @@ def evaluate_models(
     Returns
     -------
     Manifest
-        Its metrics, per reader and protocol: see `model_recipes.evaluate_trials.measure_reader`. Facts: ``verdicts``.
+        Its metrics, per reader and protocol: see `model_recipes.evaluation.trials.measure_reader`. Facts: ``verdicts``.
 
     Raises
     ------

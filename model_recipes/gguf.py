@@ -1,7 +1,7 @@
 """The gguf stage: merged model + corpus -> GGUF files that hold model, tokenizer, chat template and codec in one.
 
-Each file is then asked the same questions as the model it came from (`model_recipes.parity`); one that is over a gate
-fails the stage, and no file is kept.
+Each file is then asked the same questions as the model it came from (`model_recipes.exporting.parity`); one that is
+over a gate fails the stage, and no file is kept.
 """
 
 from dataclasses import asdict, replace
@@ -17,20 +17,20 @@ from dataset_builder.errors import InputError, RecipeError
 from dataset_builder.manifest import MANIFEST, Manifest, hash_file, read_manifest
 from dataset_builder.prompts import load_style
 from dataset_builder.stage import Stage, find_finished, open_stage
-from model_recipes.gguf_adapter import ADAPTER_FOLDER, measure_adapter, write_adapter
-from model_recipes.gguf_file import CopilotGguf, read_copilot_gguf
-from model_recipes.gguf_general import describe_general, name_base, name_corpus
-from model_recipes.gguf_model import ModelFolder, check_intact, open_model
-from model_recipes.gguf_recipe import GgufRecipe, SamplingConfig
-from model_recipes.gguf_report import write_report
-from model_recipes.gguf_types import WEIGHED, FileType
-from model_recipes.gguf_write import Plan, plan_types, write_gguf
-from model_recipes.imatrix import Imatrix, make_imatrix, write_imatrix
+from model_recipes.exporting.adapter_file import ADAPTER_FOLDER, measure_adapter, write_adapter
+from model_recipes.exporting.general import describe_general, name_base, name_corpus
+from model_recipes.exporting.gguf_file import CopilotGguf, read_copilot_gguf
+from model_recipes.exporting.imatrix import Imatrix, make_imatrix, write_imatrix
+from model_recipes.exporting.model import ModelFolder, check_intact, open_model
+from model_recipes.exporting.ollama_files import write_ollama_files
+from model_recipes.exporting.parity import compare_labels, measure_parity
+from model_recipes.exporting.parity_gates import MIN_PROMPTS, check_gates
+from model_recipes.exporting.parity_reference import Reference, make_reference
+from model_recipes.exporting.recipe import GgufRecipe, SamplingConfig
+from model_recipes.exporting.report import write_report
+from model_recipes.exporting.types import WEIGHED, FileType
+from model_recipes.exporting.write import Plan, plan_types, write_gguf
 from model_recipes.lineage import find_training
-from model_recipes.ollama_files import write_ollama_files
-from model_recipes.parity import compare_labels, measure_parity
-from model_recipes.parity_gates import MIN_PROMPTS, check_gates
-from model_recipes.parity_reference import Reference, make_reference
 from model_recipes.text import load_text
 
 __all__ = ["CopilotGguf", "GgufRecipe", "SamplingConfig", "export_gguf", "read_copilot_gguf"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Manifest, hash_file, read_manifest
-from model_recipes.gguf_file import read_copilot_gguf
+from model_recipes.exporting.gguf_file import read_copilot_gguf
 
 #: Stages in which a model learns labels.
 _TRAINED = ("adapter", "reader")

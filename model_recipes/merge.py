@@ -11,8 +11,8 @@ from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import find_finished, open_stage
 from model_recipes.checkpoint import compare_logits, is_tied, load_adapter, load_model, read_base_facts, save_checked
 from model_recipes.perplexity import measure_perplexity
+from model_recipes.pruning.vocabulary import load_whole_tokenizer, read_kept_ids, write_kept_ids
 from model_recipes.text import TextConfig, load_text
-from model_recipes.vocabulary import load_whole_tokenizer, read_kept_ids, write_kept_ids
 
 
 class MergeRecipe(StrictModel):

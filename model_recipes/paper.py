@@ -16,9 +16,9 @@ from model_recipes.base import BaseRecipe, make_base
 from model_recipes.evaluate import evaluate_models
 from model_recipes.gguf import export_gguf
 from model_recipes.merge import merge_adapter
-from model_recipes.paper_answers import AnswersRecipe, Asked, compare_answers
-from model_recipes.paper_recipes import PaperOptions, PaperRecipes, load_paper_recipes
-from model_recipes.paper_steps import StepsRecipe, train_in_steps
+from model_recipes.paper_study.answers import AnswersRecipe, Asked, compare_answers
+from model_recipes.paper_study.recipes import PaperOptions, PaperRecipes, load_paper_recipes
+from model_recipes.paper_study.steps import StepsRecipe, train_in_steps
 from model_recipes.prune import prune_model
 from model_recipes.pseudo_quantise import pseudo_quantise_model
 from model_recipes.recover import recover_model

@@ -13,7 +13,6 @@ from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import make_rng
 from dataset_builder.stage import Stage, find_finished, open_stage
 from model_recipes.bases.qwen2 import read_shape
-from model_recipes.budget import BudgetConfig, limit_cost, limit_share
 from model_recipes.checkpoint import (
     count_parameters,
     describe_model,
@@ -22,16 +21,17 @@ from model_recipes.checkpoint import (
     read_base_facts,
     save_checked,
 )
-from model_recipes.costs import describe_costs
 from model_recipes.device import pick_device, pick_precision
-from model_recipes.importance import Importance
-from model_recipes.layer_choice import LayerChoice
 from model_recipes.perplexity import WINDOW, cut_windows, measure_perplexity
-from model_recipes.plan_cut import prune_in_place
-from model_recipes.planner import Plan, Preference, ShapeConfig, plan_shape
-from model_recipes.preflight import check_space, check_tokenizer, check_weights, read_checked_shape
+from model_recipes.pruning.budget import BudgetConfig, limit_cost, limit_share
+from model_recipes.pruning.costs import describe_costs
+from model_recipes.pruning.importance import Importance
+from model_recipes.pruning.layer_choice import LayerChoice
+from model_recipes.pruning.plan_cut import prune_in_place
+from model_recipes.pruning.planner import Plan, Preference, ShapeConfig, plan_shape
+from model_recipes.pruning.preflight import check_space, check_tokenizer, check_weights, read_checked_shape
+from model_recipes.pruning.vocabulary import VocabularyConfig, prune_vocabulary, write_kept_ids
 from model_recipes.text import Text, TextConfig, load_text
-from model_recipes.vocabulary import VocabularyConfig, prune_vocabulary, write_kept_ids
 
 
 class PruneRecipe(StrictModel):

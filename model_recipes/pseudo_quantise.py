@@ -23,8 +23,8 @@ from dataset_builder.stage import Stage, find_finished, open_stage
 from model_recipes.checkpoint import count_parameters, load_model, read_base_facts, save_checked
 from model_recipes.device import pick_device
 from model_recipes.perplexity import WINDOW, cut_windows, measure_perplexity
+from model_recipes.pruning.vocabulary import load_whole_tokenizer, read_kept_ids, write_kept_ids
 from model_recipes.text import Text, TextConfig, load_text
-from model_recipes.vocabulary import load_whole_tokenizer, read_kept_ids, write_kept_ids
 
 #: Bits of a weight that is not rounded, and of the step of a group.
 _HALF = 16

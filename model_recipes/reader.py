@@ -23,16 +23,16 @@ from dataset_builder.seeds import make_rng
 from dataset_builder.stage import Stage, find_finished, open_stage
 from model_recipes.checkpoint import load_model, read_base_facts, save_checked
 from model_recipes.device import autocast, pick_device, pick_precision
-from model_recipes.distributed import refuse_company
-from model_recipes.loop import LoopConfig, thin_curve
-from model_recipes.reader_batches import BatchMaker
-from model_recipes.reader_draws import LabelTarget, Lessons, RowDrawer
-from model_recipes.reader_judge import Judge
-from model_recipes.reader_loop import Parts, Progress, Watch, train_reader_steps
-from model_recipes.reader_loss import compute_losses
+from model_recipes.pruning.vocabulary import read_kept_ids, write_kept_ids
+from model_recipes.reading.batches import BatchMaker
+from model_recipes.reading.draws import LabelTarget, Lessons, RowDrawer
+from model_recipes.reading.judge import Judge
+from model_recipes.reading.loop import Parts, Progress, Watch, train_reader_steps
+from model_recipes.reading.loss import compute_losses
+from model_recipes.reading.symbol_embedding import order_symbols
 from model_recipes.rows import load_rows
-from model_recipes.symbol_embedding import order_symbols
-from model_recipes.vocabulary import read_kept_ids, write_kept_ids
+from model_recipes.training.distributed import refuse_company
+from model_recipes.training.loop import LoopConfig, thin_curve
 
 #: How the prompts of the model are worded; beside the codec, all that is needed to ask it.
 PROMPT_FILE = "prompt.json"
@@ -45,7 +45,7 @@ class ReaderRecipe(StrictModel):
     ----------
     label_target : {"code", "probe", "kernel", "hard"}
         What the label is to get: the probabilities that the code states, those of cross-fitted linear or kernel probes,
-        or 1 for the intended emotion; see `model_recipes.reader_draws.make_targets`.
+        or 1 for the intended emotion; see `model_recipes.reading.draws.make_targets`.
     mixed_rows : float
         Share of each batch that mixes two people who saw the same clip; for codecs with ``make_code``.
     running_weight : float
@@ -53,11 +53,11 @@ class ReaderRecipe(StrictModel):
         letters so far say. For codes of nine letters; 0 leaves it out.
     symbol_init : {"none", "ordered"}
         ``"ordered"`` puts the embeddings of the code's symbols on a smooth curve before training, see
-        `model_recipes.symbol_embedding.order_symbols`; for codecs with an alphabet.
+        `model_recipes.reading.symbol_embedding.order_symbols`; for codecs with an alphabet.
     simulated_share : float
         Share of the steps, the first ones, that see made-up codes; for codecs with ``make_code``.
     curriculum_share : float
-        Share of the steps, after those, over which harder rows are let in; see `model_recipes.reader_draws.Lessons`.
+        Share of the steps, after those, over which harder rows are let in; see `model_recipes.reading.draws.Lessons`.
     text_from : float
         Share of the steps that are read before the answers' text is trained; those steps take a third of the time.
     text_weight : float
@@ -130,7 +130,7 @@ def train_reader(
     -------
     Manifest
         Facts: rows, loss curves, looks at validation rows, time, tokens per second. Metrics: how often the label is
-        right on all validation rows, see `model_recipes.metrics.measure_answers`, and its loss.
+        right on all validation rows, see `model_recipes.evaluation.metrics.measure_answers`, and its loss.
 
     Raises
     ------

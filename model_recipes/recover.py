@@ -14,7 +14,11 @@ from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import Stage
 from model_recipes.checkpoint import load_model, read_base_facts, save_checked
 from model_recipes.device import pick_device, pick_precision
-from model_recipes.distributed import (
+from model_recipes.perplexity import cut_windows, measure_perplexity
+from model_recipes.pruning.vocabulary import read_kept_ids, write_kept_ids
+from model_recipes.rows import load_rows, render_unlabelled
+from model_recipes.text import Text, TextConfig, load_text
+from model_recipes.training.distributed import (
     Processes,
     find_shared,
     is_sharded,
@@ -22,12 +26,8 @@ from model_recipes.distributed import (
     open_shared_stage,
     read_shared,
 )
-from model_recipes.loop import LoopConfig, draw_range, thin_curve, train_steps
-from model_recipes.perplexity import cut_windows, measure_perplexity
-from model_recipes.recover_losses import LossWeights, Teacher, check_vocabularies, recovery_loss
-from model_recipes.rows import load_rows, render_unlabelled
-from model_recipes.text import Text, TextConfig, load_text
-from model_recipes.vocabulary import read_kept_ids, write_kept_ids
+from model_recipes.training.loop import LoopConfig, draw_range, thin_curve, train_steps
+from model_recipes.training.recover_losses import LossWeights, Teacher, check_vocabularies, recovery_loss
 
 
 class RecoverRecipe(StrictModel):
@@ -41,7 +41,7 @@ class RecoverRecipe(StrictModel):
         Measured on SmolLM2-135M at half the parameters: 0.3 and 0.7 kept a third more of a foreign domain than the
         text alone.
     temperature, hidden_loss, l1, l2 : float
-        See `model_recipes.recover_losses.LossWeights`.
+        See `model_recipes.training.recover_losses.LossWeights`.
     rows_share : float
         Share of the windows that show training rows without their emotions; above 0 needs a corpus, 1 shows nothing
         else.

@@ -6,7 +6,7 @@ from pathlib import Path
 from dataset_builder.errors import CopilotError
 from dataset_builder.recipe import load_recipe
 from model_recipes.adapter import AdapterRecipe, train_adapter
-from model_recipes.distributed import is_main_process
+from model_recipes.training.distributed import is_main_process
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -8,9 +8,9 @@ from dataset_builder.manifest import Manifest
 from dataset_builder.recipe import load_recipe
 from dataset_builder.sources import SOURCES
 from model_recipes.evaluate import EvaluateRecipe, evaluate_models
-from model_recipes.evaluate_people import evaluate_people
-from model_recipes.evaluate_protocols import PROTOCOL_NAMES
-from model_recipes.evaluation_report import REPORT_FILE, format_table
+from model_recipes.evaluation.people import evaluate_people
+from model_recipes.evaluation.protocols import PROTOCOL_NAMES
+from model_recipes.evaluation.report import REPORT_FILE, format_table
 
 RECIPES = Path(__file__).parent / "recipes"
 

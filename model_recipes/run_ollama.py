@@ -2,7 +2,7 @@
 
 import argparse
 
-from model_recipes.ollama_files import write_ollama_files
+from model_recipes.exporting.ollama_files import write_ollama_files
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from dataset_builder.recipe import load_recipe
-from model_recipes.plan_table import format_plan
 from model_recipes.prune import PruneRecipe, plan_pruning, prune_model
+from model_recipes.pruning.plan_table import format_plan
 
 RECIPES = Path(__file__).parent / "recipes"
 

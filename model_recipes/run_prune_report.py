@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import write_text
-from model_recipes.prune_report import read_entries, render_prune_report, tell_results
+from model_recipes.pruning.report import read_entries, render_prune_report, tell_results
 
 
 def make_parser() -> argparse.ArgumentParser:

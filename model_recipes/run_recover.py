@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dataset_builder.errors import CopilotError
 from dataset_builder.recipe import load_recipe
-from model_recipes.distributed import is_main_process
 from model_recipes.recover import RecoverRecipe, recover_model
+from model_recipes.training.distributed import is_main_process
 
 RECIPES = Path(__file__).parent / "recipes"
 

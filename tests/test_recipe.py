@@ -7,7 +7,7 @@ from pydantic import Field
 from dataset_builder.corpus import CorpusRecipe
 from dataset_builder.errors import RecipeError
 from dataset_builder.recipe import StrictModel, load_recipe
-from model_recipes.evaluate_recipe import EvaluateRecipe
+from model_recipes.evaluation.recipe import EvaluateRecipe
 
 GOOD = "name: x\nversion: 1\ncodec: {name: band_power, levels: 8}\n"
 

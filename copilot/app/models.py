@@ -14,7 +14,7 @@ from dataset_builder.codecs import Codec
 from dataset_builder.errors import InputError
 from dataset_builder.prompts import Style, get_style
 from model_recipes.engine import Engine
-from model_recipes.gguf_file import read_copilot_gguf
+from model_recipes.exporting.gguf_file import read_copilot_gguf
 
 #: Where ``eeg-copilot demo`` and ``eeg-copilot reproduce`` leave their files, seen from where they were started.
 _USUAL_PLACES = (".", "demo/gguf", "gguf", "run/gguf")

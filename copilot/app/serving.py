@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from model_recipes.memory import share_one_arena
+
 
 def serve_page(
     models: Sequence[Path] | None,
@@ -43,6 +45,7 @@ def serve_page(
     """
     from copilot.app.privacy import PrivateFolder, close_environment
 
+    share_one_arena()  # before the server's threads start
     folder = PrivateFolder()
     desk = None
     try:

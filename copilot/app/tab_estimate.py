@@ -9,7 +9,7 @@ from copilot.app import steps, views
 from copilot.app.desk import Desk
 from copilot.app.kit import Kit
 from copilot.app.session import Session
-from model_recipes.engine_errors import CancelledError
+from model_recipes.runtime.errors import CancelledError
 
 #: One answer at a time: the model is shared by all tabs.
 _ENGINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "engine"}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copilot.live.loop import Update
 from copilot.live.lsl import LiveStream
 from dataset_builder.types import EMOTIONS
-from model_recipes.gguf_file import NOTICE
+from model_recipes.exporting.gguf_file import NOTICE
 
 _BAR = 24
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from copilot.record.types import Provenance
 from dataset_builder.codecs.base import Codec
 from dataset_builder.manifest import MANIFEST, Metric, read_manifest
-from model_recipes.gguf_file import CopilotGguf
-from model_recipes.model_digest import hash_model
+from model_recipes.exporting.gguf_file import CopilotGguf
+from model_recipes.runtime.model_digest import hash_model
 
 #: Metrics that tell a reader how often the estimate is right.
 _ACCURACY = ("balanced_accuracy", "accuracy")
@@ -22,7 +22,7 @@ def describe_model(model: CopilotGguf, path: Path) -> Provenance:
     Parameters
     ----------
     model : CopilotGguf
-        From `model_recipes.gguf_file.read_copilot_gguf`.
+        From `model_recipes.exporting.gguf_file.read_copilot_gguf`.
     path : Path
         The same file; evaluations in the folders beside its own are looked through for its digest.
 

@@ -20,8 +20,8 @@ from dataset_builder.errors import RecipeError
 from dataset_builder.recipe import StrictModel
 from dataset_builder.seeds import derive_seed
 from model_recipes.bases.qwen2 import END_OF_TEXT, TURN_END, TURN_START, Shape, make_config, make_tokenizer
-from model_recipes.loop import LoopConfig, draw_windows, thin_curve, train_steps
 from model_recipes.perplexity import cut_windows
+from model_recipes.training.loop import LoopConfig, draw_windows, thin_curve, train_steps
 
 _MAX_POSITIONS = 2048
 _ROPE_THETA = 10_000.0

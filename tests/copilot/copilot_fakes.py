@@ -17,7 +17,7 @@ from copilot.record.types import Provenance
 from dataset_builder.codecs import BandPowerConfig, Codec, make_codec
 from dataset_builder.prompts import DEFAULT_STYLE, PromptFacts
 from dataset_builder.types import EMOTIONS, SCALP_CHANNELS, Code, Recording
-from model_recipes.gguf_file import CopilotGguf, add_copilot_keys
+from model_recipes.exporting.gguf_file import CopilotGguf, add_copilot_keys
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model_recipes.calibration import (
+from model_recipes.evaluation.calibration import (
     ANSWERED,
     NOMINAL,
     bin_trials,

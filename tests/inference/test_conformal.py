@@ -10,8 +10,8 @@ from dataset_builder.corpus import CorpusRecipe, build_corpus
 from dataset_builder.manifest import Metric
 from dataset_builder.recipe import validate
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
-from model_recipes.conformal import find_person_threshold, fit_thresholds, measure_promises, name_device
 from model_recipes.evaluate import EvaluateRecipe, evaluate_models
+from model_recipes.evaluation.conformal import find_person_threshold, fit_thresholds, measure_promises, name_device
 
 WHERE = {"split": "test", "protocol": "p", "reader": "r"}
 

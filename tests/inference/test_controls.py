@@ -7,7 +7,7 @@ from factories import make_corpus
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.prompts import load_style
 from dataset_builder.types import EMOTIONS
-from model_recipes.controls import (
+from model_recipes.evaluation.controls import (
     SAME_CLIP,
     find_blank,
     find_donors,
@@ -18,9 +18,9 @@ from model_recipes.controls import (
     put_code,
     score_once,
 )
-from model_recipes.evaluate_trials import Trials, measure_whole_trials
-from model_recipes.evaluate_verdict import compare_controls, count_answers, judge
-from model_recipes.metrics import balanced_accuracy
+from model_recipes.evaluation.metrics import balanced_accuracy
+from model_recipes.evaluation.trials import Trials, measure_whole_trials
+from model_recipes.evaluation.verdict import compare_controls, count_answers, judge
 
 WHERE = {"split": "test", "protocol": "unseen subjects", "reader": "someone"}
 

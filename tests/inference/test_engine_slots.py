@@ -6,10 +6,10 @@ from dataset_builder.corpus import load_split
 from dataset_builder.prompts import DEFAULT_STYLE
 from dataset_builder.types import EMOTIONS
 from model_recipes.engine import Engine
-from model_recipes.engine_server import choose_kv_type
-from model_recipes.engine_slots import Slots
-from model_recipes.model_digest import hash_model
-from model_recipes.prefix_cache import PrefixCache
+from model_recipes.runtime.model_digest import hash_model
+from model_recipes.runtime.prefix_cache import PrefixCache
+from model_recipes.runtime.server import choose_kv_type
+from model_recipes.runtime.slots import Slots
 
 PREFIX = DEFAULT_STYLE.answer_prefix
 
@@ -67,7 +67,9 @@ def test_attention_is_exact_where_the_weights_are(gguf_dir):
 
 def test_a_file_is_hashed_again_only_when_it_changed(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("model_recipes.model_digest.hash_file", lambda path: calls.append(path) or str(len(calls)))
+    monkeypatch.setattr(
+        "model_recipes.runtime.model_digest.hash_file", lambda path: calls.append(path) or str(len(calls))
+    )
     path = tmp_path / "x.gguf"
     path.write_bytes(b"one")
     assert [hash_model(path), hash_model(path)] == ["1", "1"]

@@ -21,10 +21,10 @@ from model_recipes import run_evaluate
 from model_recipes.checkpoint import load_model
 from model_recipes.engine import Engine
 from model_recipes.evaluate import EvaluateRecipe, choose_rows, evaluate_models, name_readers
+from model_recipes.evaluation.probe import LinearProbe
+from model_recipes.evaluation.readers import GgufReader, HFReader
 from model_recipes.gguf import GgufRecipe, export_gguf
 from model_recipes.lineage import check_training
-from model_recipes.probe import LinearProbe
-from model_recipes.readers import GgufReader, HFReader
 
 SEEN, UNSEEN = "unseen subjects", "unseen subjects and clips"
 

@@ -25,12 +25,12 @@ from dataset_builder.types import EMOTIONS
 from model_recipes import run_evaluate
 from model_recipes.checkpoint import load_model
 from model_recipes.evaluate import EvaluateRecipe, evaluate_models
-from model_recipes.evaluate_claims import Exposure, find_exposure, find_trained
-from model_recipes.evaluate_package import PROMPT_FILE, find_package
-from model_recipes.evaluate_people import evaluate_people
-from model_recipes.evaluate_protocols import choose_tested, divide_claims
-from model_recipes.evaluate_svm import FieldSvm, normalise_running, smooth_seconds
-from model_recipes.evaluate_text import measure_text
+from model_recipes.evaluation.claims import Exposure, find_exposure, find_trained
+from model_recipes.evaluation.package import PROMPT_FILE, find_package
+from model_recipes.evaluation.people import evaluate_people
+from model_recipes.evaluation.protocols import choose_tested, divide_claims
+from model_recipes.evaluation.svm import FieldSvm, normalise_running, smooth_seconds
+from model_recipes.evaluation.text_quality import measure_text
 from model_recipes.gguf import GgufRecipe, export_gguf
 
 QUICK = EvaluateRecipe(controls="basic", control_rows=6, probes=["emotion"])

@@ -11,12 +11,12 @@ import pytest
 from dataset_builder.errors import DependencyError, InputError
 from dataset_builder.prompts import DEFAULT_STYLE
 from dataset_builder.types import EMOTIONS
-from model_recipes import generator_ollama
 from model_recipes.engine import Engine
-from model_recipes.engine_errors import EngineError, UnfinishedError
-from model_recipes.generator import Generator
-from model_recipes.generator_hf import HFGenerator
-from model_recipes.generator_ollama import OllamaGenerator
+from model_recipes.runtime import generator_ollama
+from model_recipes.runtime.errors import EngineError, UnfinishedError
+from model_recipes.runtime.generator import Generator
+from model_recipes.runtime.generator_hf import HFGenerator
+from model_recipes.runtime.generator_ollama import OllamaGenerator
 
 CHAT = [{"role": "system", "content": "Read."}, {"role": "user", "content": "EEG é 0123456789"}]
 SCHEMA = DEFAULT_STYLE.answer_schema()

@@ -13,9 +13,9 @@ from dataset_builder.errors import InputError
 from dataset_builder.manifest import read_manifest
 from dataset_builder.stage import open_stage
 from model_recipes.checkpoint import load_model
+from model_recipes.exporting.adapter_file import write_adapter
+from model_recipes.exporting.header import read_header
 from model_recipes.gguf import GgufRecipe, export_gguf, find_parent
-from model_recipes.gguf_adapter import write_adapter
-from model_recipes.gguf_header import read_header
 from model_recipes.merge import MergeRecipe, merge_adapter
 
 NAME = "adapter/tiny-lora-F16.gguf"

@@ -18,13 +18,14 @@ from dataset_builder.errors import CopilotError, InputError, RecipeError, StageE
 from dataset_builder.manifest import hash_file, read_manifest
 from dataset_builder.prompts import PromptConfig
 from model_recipes import gguf as gguf_stage
-from model_recipes import gguf_types, parity, parity_reference
 from model_recipes.checkpoint import load_model
+from model_recipes.exporting import parity, parity_reference
+from model_recipes.exporting import types as gguf_types
+from model_recipes.exporting.header import read_header
+from model_recipes.exporting.types import Fallback, choose_type, pack_tensor
+from model_recipes.exporting.vocab import QWEN2_SPLIT, name_pre_tokenizer, read_chat_template, read_vocabulary
+from model_recipes.exporting.write import open_model, plan_types
 from model_recipes.gguf import GgufRecipe, export_gguf, read_copilot_gguf
-from model_recipes.gguf_header import read_header
-from model_recipes.gguf_types import Fallback, choose_type, pack_tensor
-from model_recipes.gguf_vocab import QWEN2_SPLIT, name_pre_tokenizer, read_chat_template, read_vocabulary
-from model_recipes.gguf_write import open_model, plan_types
 from model_recipes.perplexity import measure_perplexity
 from model_recipes.text import TextConfig, load_text
 
@@ -183,7 +184,7 @@ def test_a_file_that_answers_differently_is_not_kept(model_dir, corpus, tmp_path
 def test_a_file_that_tokenises_differently_is_not_kept(model_dir, corpus, tmp_path, monkeypatch):
     for module in (parity, parity_reference):
         monkeypatch.setattr(module, "HARD_STRINGS", ("12 345",))
-    monkeypatch.setattr("model_recipes.gguf_vocab.name_pre_tokenizer", lambda tokenizer, where: "gpt-2")
+    monkeypatch.setattr("model_recipes.exporting.vocab.name_pre_tokenizer", lambda tokenizer, where: "gpt-2")
     with pytest.raises(CopilotError, match="texts become other tokens than in Transformers|digits are not|tokenizer"):
         export_gguf(RECIPE, model_dir, corpus, tmp_path / "gguf")
     assert not (tmp_path / "gguf").exists()

@@ -9,12 +9,12 @@ from dataset_builder.errors import CopilotError, InputError, RecipeError, StageE
 from dataset_builder.manifest import Metric, read_manifest
 from dataset_builder.recipe import validate
 from model_recipes.checkpoint import load_model
+from model_recipes.exporting.logits import GgufRuntime
+from model_recipes.exporting.model import open_model
+from model_recipes.exporting.parity_gates import ParityGates, check_gates
+from model_recipes.exporting.parity_reference import Answer
+from model_recipes.exporting.report import REPORT_FILE, group_fallbacks
 from model_recipes.gguf import GgufRecipe, export_gguf
-from model_recipes.gguf_model import open_model
-from model_recipes.gguf_report import REPORT_FILE, group_fallbacks
-from model_recipes.gguf_runtime import GgufRuntime
-from model_recipes.parity_gates import ParityGates, check_gates
-from model_recipes.parity_reference import Answer
 from tests.inference.test_gguf_export import copy_model
 
 RECIPE = GgufRecipe(name="tiny", types=["F16"], perplexity_windows=2, parity_prompts=2)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
 
-from model_recipes.gguf_types import choose_type, pack_tensor
+from model_recipes.exporting.types import choose_type, pack_tensor
 
 #: Type -> first 16 digits of the sha256 without, and with, an importance matrix.
 DIGESTS = {

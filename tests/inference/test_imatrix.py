@@ -8,9 +8,9 @@ from gguf.quants import dequantize
 
 from dataset_builder.errors import StageError
 from model_recipes.checkpoint import load_model
-from model_recipes.gguf_header import read_header
-from model_recipes.gguf_types import choose_type, pack_tensor
-from model_recipes.imatrix import Imatrix, ImatrixConfig, make_imatrix, measure_imatrix, write_imatrix
+from model_recipes.exporting.header import read_header
+from model_recipes.exporting.imatrix import Imatrix, ImatrixConfig, make_imatrix, measure_imatrix, write_imatrix
+from model_recipes.exporting.types import choose_type, pack_tensor
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_recipes.labels import build_trie
+from model_recipes.runtime.labels import build_trie
 
 
 def test_paths_and_branches():

@@ -8,11 +8,11 @@ import pytest
 
 from dataset_builder.types import EMOTIONS
 from model_recipes import engine as engine_module
-from model_recipes import large_pages
 from model_recipes.engine import Engine
-from model_recipes.engine_server import is_read_in_place
-from model_recipes.gguf_types import FILE_TYPES
-from model_recipes.large_pages import has_large_pages, has_room, list_regions, use_large_pages
+from model_recipes.exporting.types import FILE_TYPES
+from model_recipes.runtime import large_pages
+from model_recipes.runtime.large_pages import has_large_pages, has_room, list_regions, use_large_pages
+from model_recipes.runtime.server import is_read_in_place
 
 CHAT = [{"role": "system", "content": "Read."}, {"role": "user", "content": "EEG 0123456789"}]
 MAPS = """\

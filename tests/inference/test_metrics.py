@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, f1_score
 
 from dataset_builder.types import EMOTIONS
-from model_recipes.bootstrap import bootstrap_difference, bootstrap_interval, bootstrap_mean
-from model_recipes.metrics import (
+from model_recipes.evaluation.bootstrap import bootstrap_difference, bootstrap_interval, bootstrap_mean
+from model_recipes.evaluation.metrics import (
     MEASURES,
     accuracy,
     balanced_accuracy,

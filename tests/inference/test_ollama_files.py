@@ -17,8 +17,8 @@ from dataset_builder.prompts import DEFAULT_STYLE, STYLES, PromptConfig, get_sty
 from model_recipes.bases.qwen2 import load_chat_template
 from model_recipes.checkpoint import load_model
 from model_recipes.engine import Engine
-from model_recipes.gguf_file import CopilotGguf, add_copilot_keys, read_copilot_gguf
-from model_recipes.ollama_files import GO_TEMPLATE, STOPS, make_ollama_files, write_ollama_files
+from model_recipes.exporting.gguf_file import CopilotGguf, add_copilot_keys, read_copilot_gguf
+from model_recipes.exporting.ollama_files import GO_TEMPLATE, STOPS, make_ollama_files, write_ollama_files
 from tests.copilot.copilot_fakes import fitted_codec
 
 CHATS = [

@@ -10,7 +10,7 @@ import pytest
 from dataset_builder.prompts import DEFAULT_STYLE
 from dataset_builder.types import EMOTIONS
 from model_recipes.engine import Engine
-from model_recipes.prefix_cache import CACHE_VARIABLE, PrefixCache, find_cache_folder, make_key
+from model_recipes.runtime.prefix_cache import CACHE_VARIABLE, PrefixCache, find_cache_folder, make_key
 
 PREFIX = DEFAULT_STYLE.answer_prefix
 SYSTEM = "You read codes of nine digits and name one emotion. " * 6

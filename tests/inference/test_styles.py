@@ -14,9 +14,9 @@ from dataset_builder.types import EMOTIONS
 from model_recipes.checkpoint import load_model
 from model_recipes.engine import Engine
 from model_recipes.evaluate import EvaluateRecipe, evaluate_models
+from model_recipes.evaluation.readers import HFReader
+from model_recipes.exporting.header import read_header
 from model_recipes.gguf import GgufRecipe, export_gguf, read_copilot_gguf
-from model_recipes.gguf_header import read_header
-from model_recipes.readers import HFReader
 from model_recipes.rows import render_unlabelled
 from tests.copilot.copilot_fakes import make_copilot_recording
 

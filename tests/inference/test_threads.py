@@ -5,8 +5,8 @@ import os
 import pytest
 
 from dataset_builder.errors import InputError
-from model_recipes import threads
-from model_recipes.threads import THREADS_VARIABLE, count_threads, read_quota
+from model_recipes.runtime import threads
+from model_recipes.runtime.threads import THREADS_VARIABLE, count_threads, read_quota
 
 
 @pytest.fixture

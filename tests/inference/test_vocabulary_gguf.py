@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from dataset_builder.stage import open_stage
 from model_recipes.checkpoint import HARD_STRINGS, load_model, save_checked
 from model_recipes.engine import Engine
+from model_recipes.exporting.write import open_model
 from model_recipes.gguf import GgufRecipe, export_gguf
-from model_recipes.gguf_write import open_model
-from model_recipes.vocabulary import VocabularyConfig, prune_vocabulary, write_kept_ids
+from model_recipes.pruning.vocabulary import VocabularyConfig, prune_vocabulary, write_kept_ids
 
 SIZE = 512
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from model_recipes.adapter import train_adapter
-from model_recipes.adapter_recipe import AdapterRecipe, Lesson
-from model_recipes.answer_trainer import AnswerTrainer
-from model_recipes.loop import LoopConfig
 from model_recipes.recover import RecoverRecipe, recover_model
 from model_recipes.text import TextConfig
+from model_recipes.training.adapter_recipe import AdapterRecipe, Lesson
+from model_recipes.training.answer_trainer import AnswerTrainer
+from model_recipes.training.loop import LoopConfig
 
 ADAPTER = AdapterRecipe(
     steps=4, batch_size=4, learning_rate=3e-3, warmup_steps=1, max_length=512, label_weight=2.0, checkpoint_every=2,

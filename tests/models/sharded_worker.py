@@ -13,10 +13,10 @@ from accelerate.utils import DistributedType
 from distributed_worker import ADAPTER
 from torch import distributed as network
 
-from model_recipes import distributed
 from model_recipes.adapter import train_adapter
-from model_recipes.adapter_lessons import Course
-from model_recipes.answer_trainer import AnswerTrainer
+from model_recipes.training import distributed
+from model_recipes.training.adapter_lessons import Course
+from model_recipes.training.answer_trainer import AnswerTrainer
 
 
 def pretend_gpus() -> None:

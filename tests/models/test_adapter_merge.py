@@ -13,16 +13,16 @@ from dataset_builder.prompts import LANGUAGES, STYLES, PromptConfig, get_style
 from dataset_builder.recipe import load_recipe
 from dataset_builder.types import EMOTIONS
 from model_recipes import adapter as adapter_module
-from model_recipes import adapter_lessons as lessons_module
 from model_recipes import merge as merge_module
 from model_recipes import rows as rows_module
 from model_recipes.adapter import AdapterRecipe, tokenize_rows, train_adapter
-from model_recipes.adapter_lessons import Course
-from model_recipes.answer_trainer import AnswerTrainer, find_label_tokens, find_quote_tokens
 from model_recipes.checkpoint import compare_logits, load_model
 from model_recipes.merge import MergeRecipe, merge_adapter
 from model_recipes.rows import load_rows, render_unlabelled
 from model_recipes.run_adapter import RECIPES
+from model_recipes.training import adapter_lessons as lessons_module
+from model_recipes.training.adapter_lessons import Course
+from model_recipes.training.answer_trainer import AnswerTrainer, find_label_tokens, find_quote_tokens
 
 
 def make_recipe(**changes):

@@ -14,8 +14,8 @@ from distributed_worker import ADAPTER, LESSONS, compare_weights, make_recover
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import read_manifest
 from model_recipes.adapter import train_adapter
-from model_recipes.distributed import Processes, divide_batch, join_processes
 from model_recipes.recover import recover_model
+from model_recipes.training.distributed import Processes, divide_batch, join_processes
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "model_recipes" / "accelerate").glob("*.yaml"))

@@ -15,8 +15,8 @@ from distributed_worker import ADAPTER, compare_weights, make_recover
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import read_manifest
 from model_recipes.adapter import train_adapter
-from model_recipes.distributed import check_sharing, join_processes, refuse_company
 from model_recipes.recover import recover_model
+from model_recipes.training.distributed import check_sharing, join_processes, refuse_company
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "machines.md"

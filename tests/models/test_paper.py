@@ -13,15 +13,15 @@ from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import Metric, read_manifest
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
 from model_recipes.adapter import train_adapter
-from model_recipes.adapter_recipe import AdapterRecipe, Lesson
-from model_recipes.evaluate_recipe import EvaluateRecipe
-from model_recipes.paper_answers import FLOOR, TRUTH, AnswersRecipe, Asked, compare_answers
-from model_recipes.paper_claims import SIZES, guess_within_valence
-from model_recipes.paper_findings import Finding
-from model_recipes.paper_recipes import CODES, STAGES, load_paper_recipes
-from model_recipes.paper_report import tell_verdict
-from model_recipes.paper_steps import StepsRecipe, train_in_steps
-from model_recipes.paper_tables import compare_metrics
+from model_recipes.evaluation.recipe import EvaluateRecipe
+from model_recipes.paper_study.answers import FLOOR, TRUTH, AnswersRecipe, Asked, compare_answers
+from model_recipes.paper_study.claims import SIZES, guess_within_valence
+from model_recipes.paper_study.findings import Finding
+from model_recipes.paper_study.recipes import CODES, STAGES, load_paper_recipes
+from model_recipes.paper_study.report import tell_verdict
+from model_recipes.paper_study.steps import StepsRecipe, train_in_steps
+from model_recipes.paper_study.tables import compare_metrics
+from model_recipes.training.adapter_recipe import AdapterRecipe, Lesson
 
 SMALL = [
     "corpus.split={protocol: ranges, train: [0, 2], validation: [3, 3], test: [4, 4]}",

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from dataset_builder.errors import RecipeError
 from dataset_builder.recipe import validate
 from model_recipes.bases.qwen2 import Shape
-from model_recipes.budget import BudgetConfig, limit_cost, limit_share, read_size
-from model_recipes.costs import count_flops, count_parts, measure_file
-from model_recipes.gguf_write import open_model, plan_types
-from model_recipes.plan_table import format_plan
-from model_recipes.planner import ShapeConfig, list_candidates, plan_shape, predict_damage
+from model_recipes.exporting.write import open_model, plan_types
+from model_recipes.pruning.budget import BudgetConfig, limit_cost, limit_share, read_size
+from model_recipes.pruning.costs import count_flops, count_parts, measure_file
+from model_recipes.pruning.plan_table import format_plan
+from model_recipes.pruning.planner import ShapeConfig, list_candidates, plan_shape, predict_damage
 
 QWEN = Shape(896, 14, 2, 64, 4864, 24, 151_936)
 SMOL = Shape(576, 9, 3, 64, 1536, 30, 49_152)

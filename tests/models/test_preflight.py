@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dataset_builder.errors import CopilotError, InputError, RecipeError, ResourceError
-from model_recipes import preflight
 from model_recipes import prune as prune_module
 from model_recipes.checkpoint import load_model
-from model_recipes.preflight import check_tokenizer, read_checked_shape
 from model_recipes.prune import PruneRecipe, prune_model
+from model_recipes.pruning import preflight
+from model_recipes.pruning.preflight import check_tokenizer, read_checked_shape
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from dataset_builder.recipe import validate
 from model_recipes import checkpoint
 from model_recipes.bases.qwen2 import read_shape
 from model_recipes.checkpoint import compare_logits, is_tied, load_model, save_checked
-from model_recipes.importance import measure_activity, measure_gradients, measure_importance, measure_weights
-from model_recipes.layer_choice import choose_layers, choose_layers_greedily
-from model_recipes.planner import Plan, ShapeConfig
 from model_recipes.prune import PruneRecipe, prune_in_place, prune_model
+from model_recipes.pruning.importance import measure_activity, measure_gradients, measure_importance, measure_weights
+from model_recipes.pruning.layer_choice import choose_layers, choose_layers_greedily
+from model_recipes.pruning.planner import Plan, ShapeConfig
+from model_recipes.pruning.surgery import cut_widths, drop_layers, lowest, lowest_heads, share_weights
+from model_recipes.pruning.vocabulary import read_kept_ids
 from model_recipes.run_prune import main
-from model_recipes.surgery import cut_widths, drop_layers, lowest, lowest_heads, share_weights
-from model_recipes.vocabulary import read_kept_ids
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from model_recipes.checkpoint import is_tied
 from model_recipes.engine import Engine
 from model_recipes.gguf import GgufRecipe, export_gguf
 from model_recipes.merge import MergeRecipe, merge_adapter
-from model_recipes.planner import list_widths
 from model_recipes.prune import PruneRecipe, prune_model
+from model_recipes.pruning.planner import list_widths
 
 BASE = Shape(hidden=96, heads=6, kv_heads=2, head_dim=16, ffn=128, layers=4, vocab=768)
 #: ``CHAIN_EXAMPLES=60 pytest -m nightly tests/models/test_prune_chain.py`` takes minutes.

@@ -8,8 +8,8 @@ from dataset_builder.errors import InputError
 from dataset_builder.manifest import Metric
 from model_recipes import run_prune_report
 from model_recipes.bases.qwen2 import Shape
-from model_recipes.prune_figures import Point, plot_influence, plot_language, plot_losses, plot_parts
-from model_recipes.prune_report import (
+from model_recipes.pruning.figures import Point, plot_influence, plot_language, plot_losses, plot_parts
+from model_recipes.pruning.report import (
     describe_entry,
     format_metric,
     read_entries,

@@ -14,6 +14,13 @@ from dataset_builder.stage import open_stage
 from model_recipes import run_pseudo_quantise
 from model_recipes.checkpoint import load_model, save_checked
 from model_recipes.perplexity import cut_windows
+from model_recipes.pruning.vocabulary import (
+    VocabularyConfig,
+    load_whole_tokenizer,
+    prune_vocabulary,
+    read_kept_ids,
+    write_kept_ids,
+)
 from model_recipes.pseudo_quantise import (
     PseudoQuantiseRecipe,
     choose_weights,
@@ -25,13 +32,6 @@ from model_recipes.pseudo_quantise import (
     round_groups,
 )
 from model_recipes.text import TextConfig, load_text
-from model_recipes.vocabulary import (
-    VocabularyConfig,
-    load_whole_tokenizer,
-    prune_vocabulary,
-    read_kept_ids,
-    write_kept_ids,
-)
 
 RECIPES = run_pseudo_quantise.RECIPES
 

@@ -25,15 +25,15 @@ from model_recipes.adapter import tokenize_rows
 from model_recipes.bases.qwen2 import make_config, set_generation
 from model_recipes.bases.tiny import train_tokenizer
 from model_recipes.checkpoint import load_model, save_checked
+from model_recipes.evaluation.readers import HFReader
 from model_recipes.gguf import GgufRecipe, export_gguf, read_copilot_gguf
 from model_recipes.lineage import find_training
 from model_recipes.reader import PROMPT_FILE, ReaderRecipe, train_reader
-from model_recipes.reader_batches import BatchMaker
-from model_recipes.reader_draws import Item, RowDrawer, make_targets
-from model_recipes.reader_judge import Judge
-from model_recipes.reader_loop import Progress, Watch, _is_over
-from model_recipes.reader_loss import compute_losses
-from model_recipes.readers import HFReader
+from model_recipes.reading.batches import BatchMaker
+from model_recipes.reading.draws import Item, RowDrawer, make_targets
+from model_recipes.reading.judge import Judge
+from model_recipes.reading.loop import Progress, Watch, _is_over
+from model_recipes.reading.loss import compute_losses
 from model_recipes.run_reader import RECIPES, main
 
 
@@ -256,7 +256,7 @@ def test_probe_targets_never_saw_the_subject(loaded, monkeypatch):
             met.append(self.subjects & {row["subject"] for row in rows})
             return np.full((len(rows), 9), 1.0)
 
-    monkeypatch.setattr("model_recipes.reader_draws.LinearProbe", Spy)
+    monkeypatch.setattr("model_recipes.reading.draws.LinearProbe", Spy)
     targets = make_targets("probe", rows, codec, [])
     assert len(met) == 6
     assert not any(met)
@@ -418,7 +418,7 @@ def test_codec_as_an_array_of_bytes_is_still_read(reader, tmp_path, monkeypatch)
     data = (reader / CODEC_FILE).read_bytes()
     keys = dict.fromkeys(("general.name", "eeg_copilot.version", "eeg_copilot.facts", "eeg_copilot.corpus"), "{}")
     keys |= {"eeg_copilot.synthetic": True, "eeg_copilot.file_type": "F16", "eeg_copilot.format": 1}
-    monkeypatch.setattr("model_recipes.gguf_file.read_header", lambda *_: keys)
+    monkeypatch.setattr("model_recipes.exporting.gguf_file.read_header", lambda *_: keys)
     keys["eeg_copilot.codec"] = np.frombuffer(data, dtype=np.uint8)
     assert dump_codec(read_copilot_gguf(tmp_path / "old.gguf").codec) == data
     keys["eeg_copilot.codec"] = "not base64!"

@@ -13,13 +13,13 @@ from dataset_builder.recipe import load_recipe
 from dataset_builder.seeds import make_rng
 from dataset_builder.types import EMOTIONS
 from model_recipes.checkpoint import load_model
-from model_recipes.kernel_probe import KernelProbe
-from model_recipes.probe import LinearProbe
+from model_recipes.evaluation.kernel_probe import KernelProbe
+from model_recipes.evaluation.probe import LinearProbe
 from model_recipes.reader import ReaderRecipe, _order_alphabet, train_reader
-from model_recipes.reader_draws import Lessons, RowDrawer, make_targets
-from model_recipes.reader_simulation import CodeSimulator
+from model_recipes.reading.draws import Lessons, RowDrawer, make_targets
+from model_recipes.reading.simulation import CodeSimulator
+from model_recipes.reading.symbol_embedding import make_curve, order_symbols
 from model_recipes.run_reader import RECIPES
-from model_recipes.symbol_embedding import make_curve, order_symbols
 
 
 @pytest.fixture(scope="module")

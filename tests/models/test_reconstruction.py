@@ -5,10 +5,10 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from model_recipes.bases.qwen2 import read_shape
-from model_recipes.importance import measure_activity
-from model_recipes.reconstruction import reconstruct, solve_ridge
-from model_recipes.stream import run_layers, start_stream
-from model_recipes.surgery import cut_widths, drop_layers, share_weights
+from model_recipes.pruning.importance import measure_activity
+from model_recipes.pruning.reconstruction import reconstruct, solve_ridge
+from model_recipes.pruning.stream import run_layers, start_stream
+from model_recipes.pruning.surgery import cut_widths, drop_layers, share_weights
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from dataset_builder.errors import InputError, RecipeError, ResourceError, StageError
 from dataset_builder.manifest import hash_file
 from dataset_builder.recipe import validate
-from model_recipes import loop
 from model_recipes.checkpoint import load_model
-from model_recipes.loop import LoopConfig, draw_windows, rate_at, thin_curve
 from model_recipes.prune import PruneRecipe, prune_model
+from model_recipes.pruning.vocabulary import read_kept_ids
 from model_recipes.recover import RecoverRecipe, _Pool, recover_model
-from model_recipes.recover_losses import LossWeights, Teacher, recovery_loss
-from model_recipes.vocabulary import read_kept_ids
+from model_recipes.training import loop
+from model_recipes.training.loop import LoopConfig, draw_windows, rate_at, thin_curve
+from model_recipes.training.recover_losses import LossWeights, Teacher, recovery_loss
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
-import sys
-
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from dataset_builder.errors import InputError
 from model_recipes.checkpoint import load_model
-from model_recipes.memory import keep_freed_memory
-from model_recipes.recover_losses import (
+from model_recipes.training.recover_losses import (
     LossWeights,
     Teacher,
     check_vocabularies,
@@ -149,21 +146,3 @@ def test_wrong_teachers_are_refused(pair):
         check_vocabularies(student, teacher, [0, 1, 2, 768], "base")
     with pytest.raises(InputError, match="base: "):
         check_vocabularies(student, teacher, [0, 1, 2], "base")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="an option of the C library of Linux")
-def test_freed_memory_is_not_asked_for_again():
-    import resource
-
-    def count_faults():
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(4):
-            torch.ones(8_000_000).sum().item()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    with keep_freed_memory() as taken:
-        count_faults()
-        kept = count_faults()
-    if taken:  # not with musl
-        assert kept < 1000  # 31,250 pages otherwise
-    assert isinstance(taken, bool)

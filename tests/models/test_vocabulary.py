@@ -13,9 +13,8 @@ from dataset_builder.errors import InputError, RecipeError, StageError
 from model_recipes.bases.qwen2 import make_config, make_tokenizer, set_generation
 from model_recipes.bases.tiny import train_tokenizer
 from model_recipes.checkpoint import HARD_STRINGS, load_model, save_checked
-from model_recipes.merge_tree import find_reachable, read_merge_tree, rebuild_tokenizer
-from model_recipes.text import Text
-from model_recipes.vocabulary import (
+from model_recipes.pruning.merge_tree import find_reachable, read_merge_tree, rebuild_tokenizer
+from model_recipes.pruning.vocabulary import (
     VocabularyConfig,
     choose_vocabulary,
     count_cost,
@@ -25,6 +24,7 @@ from model_recipes.vocabulary import (
     read_texts,
     write_kept_ids,
 )
+from model_recipes.text import Text
 
 SIZE = 512
 #: Text whose tokens must all be kept.

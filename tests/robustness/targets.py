@@ -350,7 +350,7 @@ class Ggufs(Target):
     def build(self, folder: Path) -> None:
         from gguf import GGUFWriter
 
-        from model_recipes.gguf_file import CopilotGguf, add_copilot_keys
+        from model_recipes.exporting.gguf_file import CopilotGguf, add_copilot_keys
         from tests.copilot.copilot_fakes import fitted_codec
 
         writer = GGUFWriter(folder / "m.gguf", "qwen2")
@@ -366,8 +366,8 @@ class Ggufs(Target):
         writer.close()
 
     def read(self, folder: Path) -> Any:
-        from model_recipes.gguf_file import read_copilot_gguf
-        from model_recipes.gguf_header import read_header, read_tensor
+        from model_recipes.exporting.gguf_file import read_copilot_gguf
+        from model_recipes.exporting.header import read_header, read_tensor
 
         path = folder / "m.gguf"
         read_header(path, ("tokenizer.", "general."))
@@ -415,8 +415,8 @@ class Models(Target):
         (folder / "model" / "kept_tokens.json").write_text(json.dumps(list(range(0, 600, 2))))
 
     def read(self, folder: Path) -> Any:
-        from model_recipes.gguf_model import open_model
-        from model_recipes.vocabulary import read_kept_ids
+        from model_recipes.exporting.model import open_model
+        from model_recipes.pruning.vocabulary import read_kept_ids
 
         read_kept_ids(folder / "model")
         model = open_model(folder / "model")

@@ -247,7 +247,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_model_folders_with_values_of_another_kind(tmp_path: Path, model_dir: Path, file: str, changes: dict) -> None:  # type: ignore[type-arg]
     from model_recipes.checkpoint import load_model
-    from model_recipes.gguf_model import open_model
+    from model_recipes.exporting.model import open_model
 
     folder = Path(shutil.copytree(model_dir, tmp_path / "model"))
     values = json.loads((folder / file).read_text()) | changes

@@ -32,8 +32,8 @@ def bench():  # type: ignore[no-untyped-def]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, bench) -> Path:  # type: ignore[no-untyped-def]
     """Return a folder with a tiny model and a recording of one window, made up."""
-    from model_recipes.gguf_file import CopilotGguf
-    from model_recipes.gguf_write import open_model, plan_types, write_gguf
+    from model_recipes.exporting.gguf_file import CopilotGguf
+    from model_recipes.exporting.write import open_model, plan_types, write_gguf
     from tests.copilot.copilot_fakes import fitted_codec
     from tests.factories import make_tiny_model
 

@@ -21,7 +21,11 @@ PACKAGES = ("dataset_builder", "model_recipes", "copilot", "cards", "hub_scripts
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 #: Checkpoints that a run of ours wrote into its own unfinished folder.
-OWN_CHECKPOINTS = {"model_recipes/loop.py", "model_recipes/reader_loop.py", "model_recipes/adapter_lessons.py"}
+OWN_CHECKPOINTS = {
+    "model_recipes/training/loop.py",
+    "model_recipes/reading/loop.py",
+    "model_recipes/training/adapter_lessons.py",
+}
 #: The one reader of pickles, and what writes the synthetic cohort.
 PICKLES = {"dataset_builder/sources/safe_pickle.py": {"Unpickler"}, "dataset_builder/sources/synthetic.py": {"dumps"}}
 SAFE_LOADERS = {"_Loader", "_StrictLoader"}

@@ -1,0 +1,1 @@
+"""What the gguf stage is made of: tensors, tokenizer and keys of a file, importance matrix, the parity gate."""
