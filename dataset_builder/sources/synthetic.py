@@ -36,9 +36,9 @@ from dataset_builder.types import Recording
 _MARK_TEXT = """# Synthetic cohort
 
 Nobody was recorded: every subject here is made up by `eeg-copilot synth` in the file layout of FACED (Chen et al. 2023,
-Scientific Data 10:740). Band power, ratings and demographics follow that data set's population statistics, and effects
-of clips and emotions are planted. Results on these data say nothing about people. Research use only, not a medical
-device.
+Scientific Data 10:740). Band power, ratings and demographics follow that data set's population statistics. Effects of
+clips and emotions are planted, of the strength that people there have in common, so films are recognised about as well
+as there. Results on these data say nothing about people. Research use only, not a medical device.
 """
 
 _RAW_TEXT = f"""
