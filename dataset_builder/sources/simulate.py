@@ -17,18 +17,9 @@ from scipy.signal import lfilter
 from dataset_builder.bands import compute_de
 from dataset_builder.seeds import make_rng
 from dataset_builder.sources.clips import CLIPS
-from dataset_builder.sources.statistics import (
-    CHANNELS,
-    CLIP_CORRELATION,
-    DE_CLIP_SD,
-    DE_MEAN,
-    DE_SECOND_SD,
-    DE_SUBJECT_SD,
-    DIRECTIONS,
+from dataset_builder.sources.film_effects import (
     GAIN_SD_PERSON,
     GAIN_SD_TRIAL,
-    SECOND_AUTOCORRELATION,
-    SECOND_CORRELATION,
     SHARED_AUTOCORRELATION,
     SHARED_CHANNELS,
     SHARED_CLIP,
@@ -37,6 +28,17 @@ from dataset_builder.sources.statistics import (
     SHARED_PATTERNS,
     SHARED_SECOND,
     SHARED_SECOND_CORRELATION,
+)
+from dataset_builder.sources.statistics import (
+    CHANNELS,
+    CLIP_CORRELATION,
+    DE_CLIP_SD,
+    DE_MEAN,
+    DE_SECOND_SD,
+    DE_SUBJECT_SD,
+    DIRECTIONS,
+    SECOND_AUTOCORRELATION,
+    SECOND_CORRELATION,
     SUBJECT_CORRELATION,
 )
 from dataset_builder.types import BANDS, EMOTIONS
@@ -47,7 +49,7 @@ N_TIMES = N_SECONDS * SFREQ_HZ
 
 #: Shares of variance that all subjects have in common, per channel and band: of the differences between clips within a
 #: subject, what clips of one emotion share and what only the clip has; of the differences between seconds within a
-#: clip, what belongs to that second of the film. Measured on FACED (`statistics`), not fitted to scores; only
+#: clip, what belongs to that second of the film. Measured on FACED (`film_effects`), not fitted to scores; only
 #: how many patterns they are was chosen by scores (`SHARED_PATTERNS`).
 EMOTION_SHARE, CLIP_SHARE, SECOND_SHARE = (
     SHARED_CHANNELS[:, None] * share for share in (SHARED_EMOTION, SHARED_CLIP, SHARED_SECOND)

@@ -24,6 +24,12 @@ from dataset_builder.sources.clips import CLIPS
 from dataset_builder.sources.faced import FacedSource
 from dataset_builder.sources.faced_events import read_spans
 from dataset_builder.sources.faced_fake import lay_out_session, write_samples
+from dataset_builder.sources.film_effects import (
+    GAIN_SD_PERSON,
+    GAIN_SD_TRIAL,
+    SHARED_CLIP,
+    SHARED_SECOND,
+)
 from dataset_builder.sources.people import Person, draw_person, draw_presentation, draw_ratings
 from dataset_builder.sources.ratings import read_ratings
 from dataset_builder.sources.recordings import read_recording
@@ -32,12 +38,8 @@ from dataset_builder.sources.statistics import (
     DE_MEAN,
     DE_SECOND_SD,
     DE_SUBJECT_SD,
-    GAIN_SD_PERSON,
-    GAIN_SD_TRIAL,
     RATING_MEAN,
     SECOND_CORRELATION,
-    SHARED_CLIP,
-    SHARED_SECOND,
     SUBJECT_CORRELATION,
 )
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort, write_recording_file
