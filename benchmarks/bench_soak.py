@@ -160,11 +160,14 @@ def read_memory(pid: int) -> dict[str, int]:
 def count_open(pid: int) -> dict[str, int]:
     """Return how many file handles and threads a process has, and how many temporary files hold anything.
 
-    Gradio makes an empty one for each upload; the app sweeps those that are older than half a minute.
+    Fonts do not count: Matplotlib opens its own for each thread and keeps the last 64. Gradio makes an empty temporary
+    file for each upload; the app sweeps those that are older than half a minute.
     """
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(tempfile.gettempdir()) for name in names]
     files = sum(os.path.exists(path) and os.path.getsize(path) > 0 for path in paths)
-    handles, threads = len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+    open_files = [os.path.realpath(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+    handles = sum(not path.endswith(".ttf") for path in open_files)
+    threads = len(os.listdir(f"/proc/{pid}/task"))
     return {"handles": handles, "threads": threads, "temporary_files": files}
 
 
