@@ -129,7 +129,8 @@ print(json.dumps(found))
     with stay_on_this_machine(any_interface=sys.argv[1] == "any") as guard:
         lsl = load_layer()
         outlet = lsl.StreamOutlet(lsl.StreamInfo("x", "EEG", 2, 100, "float32", source_id="x"))
-        tied = guard.sweep() if guard else 0
+        if guard:
+            guard.sweep()  # what the watching thread has not tied yet
         ports = [line.split()[1].split(":")[1] for line in open("/proc/self/net/tcp").readlines()[1:]]
         ports = [str(int(port, 16)) for port in ports]
         reached = json.loads(subprocess.run([*inside, sys.executable, "-c", look, *ports], capture_output=True).stdout)
@@ -139,7 +140,7 @@ print(json.dumps(found))
         for _ in range(50):
             outlet.push_chunk(np.ones((10, 2), dtype=np.float32))
             got += len(inlet.pull_chunk(timeout=0.1)[1])
-    print(json.dumps({"tied": tied, "ports": len(ports), "reached": len(reached), "got": got}))
+    print(json.dumps({"ports": len(ports), "reached": len(reached), "got": got}))
 finally:
     other.kill()
 """
@@ -167,4 +168,3 @@ def test_another_machine_finds_no_port_and_this_one_gets_samples(how):
     assert found["ports"] > 0
     assert found["got"] > 0
     assert (found["reached"] > 0) is (how == "any")  # without the guard it would be heard
-    assert (found["tied"] > 0) is (how == "kept")
