@@ -92,7 +92,8 @@ def test_the_line_for_eight_gpus_trains_without_one(folder):
 @pytest.mark.timeout(900)
 def test_the_line_of_torchrun_trains(folder):
     (line,) = list_lines("torchrun --standalone", "--device cpu")
-    finish(start(line, folder, "--recipe", "adapter.yaml", "--out", "adapter-torchrun"))
+    (told,) = finish(start(line, folder, "--recipe", "adapter.yaml", "--out", "adapter-torchrun"))
+    assert told.count("wrote adapter-torchrun") == 1
     compare(folder / "adapter-one", folder / "adapter-torchrun")
 
 
@@ -107,7 +108,8 @@ def test_the_line_of_recover_trains(folder):
     out = folder / "recovered-one"
     recover_model(recipe, folder / "pruned", folder / "base", out, corpus_dir=corpus, device="cpu")
     (line,) = list_lines("8gpu.yaml", "--num_processes 2", "run_recover", "--device cpu")
-    finish(start(line, folder, "--recipe", "recover.yaml", "--out", "recovered-launched"))
+    (told,) = finish(start(line, folder, "--recipe", "recover.yaml", "--out", "recovered-launched"))
+    assert told.count("wrote recovered-launched") == 1
     compare(folder / "recovered-one", folder / "recovered-launched")
 
 
