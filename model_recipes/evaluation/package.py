@@ -14,7 +14,7 @@ from dataset_builder.prompts import PromptConfig, Style, get_style, load_style
 from dataset_builder.recipe import validate
 from model_recipes.engine import Engine
 from model_recipes.evaluation.claims import walk_folders
-from model_recipes.evaluation.plain_models import ADAPTER_FILE, PlainReader, check_plain, find_adapter_base, is_plain
+from model_recipes.evaluation.plain_models import ADAPTER_FILE, check_plain, find_adapter_base, is_plain, open_plain
 from model_recipes.evaluation.readers import GgufReader, HFReader, Reader
 from model_recipes.exporting.gguf_file import read_copilot_gguf
 
@@ -65,7 +65,7 @@ class Package:
                 yield GgufReader(engine, self.style, name)
             return
         model, adapter = (self.path, None) if self.base is None else (self.base, self.path)
-        yield (PlainReader if is_plain(model) else HFReader)(model, adapter, style=self.style, name=name)
+        yield (open_plain if is_plain(model) else HFReader.open)(model, adapter, style=self.style, name=name)
 
 
 def name_model(path: Path) -> str:

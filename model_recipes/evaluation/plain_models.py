@@ -5,13 +5,13 @@ They bring neither codec nor prompts, and nobody knows what they were trained on
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import MANIFEST, Artifact, describe_file
-from dataset_builder.prompts import DEFAULT_STYLE, Style
 from model_recipes.checkpoint import load_adapter, quiet_transformers
 from model_recipes.device import pick_device
 from model_recipes.evaluation.readers import HFReader
@@ -23,54 +23,33 @@ ADAPTER_FILE = "adapter_config.json"
 _CONFIG_FILE = "config.json"
 
 
-class PlainReader(HFReader):
-    """A causal language model of any architecture, read in fp32, without any manifest; see `HFReader`.
+def open_plain(model_dir: str | Path, adapter_dir: str | Path | None = None, **options: Any) -> HFReader:
+    """Load a causal language model of any architecture in fp32, without any manifest; see `HFReader.open`.
 
     Only safetensors are read, and no code that a folder brings is run.
-
-    Parameters
-    ----------
-    model_dir : str or Path
-    adapter_dir : str or Path, optional
-    style : Style
-    name : str
-    batch_size : int
-    device : str
 
     Raises
     ------
     InputError
         If the folder holds no such model, or its tokenizer has no chat template.
     """
-
-    def __init__(
-        self,
-        model_dir: str | Path,
-        adapter_dir: str | Path | None = None,
-        *,
-        style: Style = DEFAULT_STYLE,
-        name: str = "language model",
-        batch_size: int = 8,
-        device: str = "auto",
-    ) -> None:
-        self.name, self.style, self.batch_size = name, style, batch_size
-        folder, here = Path(model_dir), pick_device(device)
-        with quiet_transformers():
-            try:
-                self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                model = AutoModelForCausalLM.from_pretrained(
-                    folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
-                )
-            except Exception as error:  # a damaged folder raises nearly anything
-                raise InputError(
-                    f"{folder.name}: cannot be read as a causal language model ({type(error).__name__}); accepted: "
-                    "config.json, safetensors and tokenizer"
-                ) from None
-            if adapter_dir is not None:
-                model = load_adapter(model, adapter_dir).merge_and_unload()
-        if not self.tokenizer.chat_template:
-            raise InputError(f"{folder.name}: its tokenizer has no chat template; accepted: one that renders chats")
-        self.model = model.to(here).eval()
+    folder = Path(model_dir)
+    with quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+            )
+        except Exception as error:  # a damaged folder raises nearly anything
+            raise InputError(
+                f"{folder.name}: cannot be read as a causal language model ({type(error).__name__}); accepted: "
+                "config.json, safetensors and tokenizer"
+            ) from None
+        if adapter_dir is not None:
+            model = load_adapter(model, adapter_dir).merge_and_unload()
+    if not tokenizer.chat_template:
+        raise InputError(f"{folder.name}: its tokenizer has no chat template; accepted: one that renders chats")
+    return HFReader(model.to(pick_device("auto")).eval(), tokenizer, **options)
 
 
 def is_plain(path: Path) -> bool:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from model_recipes.runtime.labels import LabelTrie, build_trie
 #: One row of the corpus: a mapping with the columns of `dataset_builder.corpus.SCHEMA`.
 Row = Mapping[str, Any]
 
+_NAME = "language model"
+
 
 class Reader(Protocol):
     """Who is evaluated."""
@@ -34,40 +36,56 @@ class Reader(Protocol):
 
 
 class HFReader:
-    """A Transformers folder, read in fp32.
+    """A Transformers model.
 
     The system turn, which all prompts share, goes through the model once; then each batch of prompts of equal length,
     once; then only the tokens at which labels part.
 
     Parameters
     ----------
-    model_dir : str or Path
-        Finished model folder.
-    adapter_dir : str or Path, optional
-        LoRA adapter to put on it.
+    model : PreTrainedModel
+        In the mode of inference.
+    tokenizer : PreTrainedTokenizerBase
     style : Style
         How its answers begin.
     name : str
     batch_size : int
-    device : str
-        As for `model_recipes.device.pick_device`.
     """
 
     def __init__(
         self,
-        model_dir: str | Path,
-        adapter_dir: str | Path | None = None,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
         *,
         style: Style = DEFAULT_STYLE,
-        name: str = "language model",
+        name: str = _NAME,
         batch_size: int = 8,
-        device: str = "auto",
     ) -> None:
-        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
         self.style = style
+        self.name = name
         self.batch_size = batch_size
-        loaded, self.tokenizer = load_model(model_dir, pick_device(device))
-        self.model: PreTrainedModel = loaded if adapter_dir is None else _put_adapter(loaded, adapter_dir)
+
+    @classmethod
+    def open(
+        cls, model_dir: str | Path, adapter_dir: str | Path | None = None, *, device: str = "auto", **options: Any
+    ) -> Self:
+        """Load a finished model folder in fp32, with a LoRA adapter if one is given.
+
+        Parameters
+        ----------
+        model_dir : str or Path
+        adapter_dir : str or Path, optional
+        device : str
+            As for `model_recipes.device.pick_device`.
+        **options
+            ``style``, ``name`` and ``batch_size``.
+        """
+        model, tokenizer = load_model(model_dir, pick_device(device))
+        if adapter_dir is not None:
+            model = load_adapter(model, adapter_dir).merge_and_unload().eval()
+        return cls(model, tokenizer, **options)
 
     def score(self, rows: Sequence[Row]) -> np.ndarray:
         """Return nine probabilities per row; see `Reader.score`."""
@@ -130,7 +148,7 @@ class GgufReader:
     name : str
     """
 
-    def __init__(self, engine: Engine, style: Style = DEFAULT_STYLE, name: str = "language model") -> None:
+    def __init__(self, engine: Engine, style: Style = DEFAULT_STYLE, name: str = _NAME) -> None:
         self.engine = engine
         self.style = style
         self.name = name
@@ -155,10 +173,6 @@ def make_label_trie(
     text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
     answers = [text + style.start_answer(emotion) for emotion in EMOTIONS]
     return build_trie(EMOTIONS, tokenizer(answers, add_special_tokens=False)["input_ids"])
-
-
-def _put_adapter(model: PreTrainedModel, adapter_dir: str | Path) -> PreTrainedModel:
-    return load_adapter(model, adapter_dir).merge_and_unload().eval()
 
 
 def _count_shared(roots: Sequence[tuple[int, ...]]) -> int:

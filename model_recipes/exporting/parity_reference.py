@@ -142,7 +142,7 @@ def make_reference(
     InputError
         If the corpus has no rows.
     """
-    reader = HFReader(model_dir, adapter_dir, style=load_style(corpus_dir), device="cpu")
+    reader = HFReader.open(model_dir, adapter_dir, style=load_style(corpus_dir), device="cpu")
     chats, split = _pick_rows(corpus_dir, n_prompts)
     prompts = [chat[:-1] for chat in chats]
     tokenizer = reader.tokenizer

@@ -145,7 +145,7 @@ def _choose_questions(recipe: AnswersRecipe, asked: Sequence[Asked]) -> dict[str
 
 def _ask(one: Asked, rows: Sequence[dict[str, Any]], device: str) -> list[str]:
     style = load_style(one.corpus)
-    return write_answers(HFReader(one.model, one.adapter, style=style, name=one.name, device=device), rows)
+    return write_answers(HFReader.open(one.model, one.adapter, style=style, name=one.name, device=device), rows)
 
 
 def _exchange(truth: list[str], seed: int) -> list[str]:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from dataset_builder.alphabets import check_alphabet
 from dataset_builder.corpus import load_codec
 from dataset_builder.manifest import Manifest, write_text
-from dataset_builder.prompts import Style, load_style
+from dataset_builder.prompts import load_style
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import Stage, find_finished, open_stage
 from model_recipes.adapter import tokenize_rows
@@ -45,23 +45,6 @@ class StepsRecipe(StrictModel):
 
     adapter: AdapterRecipe
     evaluate: EvaluateRecipe = EvaluateRecipe()
-
-
-class LoadedReader(HFReader):
-    """A model in memory, asked as `HFReader` asks a folder.
-
-    Parameters
-    ----------
-    model : PreTrainedModel or PeftModel
-        In the mode of inference.
-    tokenizer : PreTrainedTokenizerBase
-    style : Style
-    name : str
-    """
-
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, style: Style, name: str) -> None:
-        self.model, self.tokenizer, self.style, self.name = model, tokenizer, style, name
-        self.batch_size = 8
 
 
 def train_in_steps(
@@ -141,13 +124,13 @@ def _take_steps(
     for number in range(1, len(recipe.adapter.schedule) + 1):
         so_far = recipe.adapter.model_copy(update={"schedule": recipe.adapter.schedule[:number]})
         results = replace(course, recipe=so_far).train_lessons(rows, trained)
-        reader = LoadedReader(course.model.eval(), course.tokenizer, style, f"step {number}")
+        reader = HFReader(course.model.eval(), course.tokenizer, style=style, name=f"step {number}")
         _measure(stage, reader, asked, split, recipe.evaluate)
     return results
 
 
 def _measure(
-    stage: Stage, reader: LoadedReader, rows: Sequence[dict[str, Any]], split: str, recipe: EvaluateRecipe
+    stage: Stage, reader: HFReader, rows: Sequence[dict[str, Any]], split: str, recipe: EvaluateRecipe
 ) -> None:
     scores = reader.score(rows)
     for protocol, chosen in divide_protocols(rows, recipe.held_out_fold).items():

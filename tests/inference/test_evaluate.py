@@ -44,7 +44,7 @@ def evaluation(corpus, model_dir, gguf_dir, tmp_path_factory):
 def test_transformers_reader_equals_the_long_way(model_dir, rows):
     hf = load_model(model_dir)
     mixed = [*rows[:3], {"messages": [{"role": "user", "content": "short"}, {}]}, rows[20]]
-    scores = HFReader(model_dir, batch_size=2).score(mixed)
+    scores = HFReader.open(model_dir, batch_size=2).score(mixed)
     assert scores.shape == (5, 9)
     for row, found in zip(mixed, scores, strict=True):
         wanted = ask_transformers(hf, row["messages"][:-1], EMOTIONS, DEFAULT_STYLE.answer_prefix)
@@ -52,7 +52,7 @@ def test_transformers_reader_equals_the_long_way(model_dir, rows):
 
 
 def test_transformers_and_gguf_agree(model_dir, gguf_dir, rows):
-    ours = HFReader(model_dir).score(rows)
+    ours = HFReader.open(model_dir).score(rows)
     np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-9)
     for file_type, tolerance in (("F32", 1e-4), ("F16", 5e-3), ("Q8_0", 0.05)):
         with Engine(gguf_dir / f"tiny-{file_type}.gguf", n_threads=1) as engine:
@@ -60,8 +60,8 @@ def test_transformers_and_gguf_agree(model_dir, gguf_dir, rows):
 
 
 def test_batches_do_not_change_scores(model_dir, rows):
-    one = HFReader(model_dir, batch_size=1).score(rows[:9])
-    np.testing.assert_allclose(HFReader(model_dir, batch_size=8).score(rows[:9]), one, atol=1e-6)
+    one = HFReader.open(model_dir, batch_size=1).score(rows[:9])
+    np.testing.assert_allclose(HFReader.open(model_dir, batch_size=8).score(rows[:9]), one, atol=1e-6)
 
 
 def test_an_adapter_is_applied(model_dir, rows, tmp_path):
@@ -70,12 +70,12 @@ def test_an_adapter_is_applied(model_dir, rows, tmp_path):
     model, _ = load_model(model_dir)
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
     adapted.save_pretrained(tmp_path / "adapter")
-    plain = HFReader(model_dir).score(rows[:3])
-    found = HFReader(model_dir, tmp_path / "adapter").score(rows[:3])
+    plain = HFReader.open(model_dir).score(rows[:3])
+    found = HFReader.open(model_dir, tmp_path / "adapter").score(rows[:3])
     assert np.abs(found - plain).max() > 1e-4
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-9)
     with pytest.raises(InputError, match="holds no adapter_model.safetensors"):
-        HFReader(model_dir, tmp_path)
+        HFReader.open(model_dir, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -291,5 +291,5 @@ def test_command_prints_both_protocols(corpus, tmp_path, capsys):
 
 def test_torch_threads_are_left_alone(model_dir, rows):
     before = torch.get_num_threads()
-    HFReader(model_dir).score(rows[:1])
+    HFReader.open(model_dir).score(rows[:1])
     assert torch.get_num_threads() == before

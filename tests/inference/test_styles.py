@@ -44,7 +44,7 @@ def test_the_file_says_how_to_ask(paper_gguf, paper_corpus):
 
 def test_both_readers_score_after_the_style_s_own_beginning(paper_gguf, paper_corpus, model_dir, tmp_path):
     rows = load_split(paper_corpus, "test").to_list()[:3]
-    ours = HFReader(model_dir, style=STYLE).score(rows)
+    ours = HFReader.open(model_dir, style=STYLE).score(rows)
     hf = load_model(model_dir)
     for row, found in zip(rows, ours, strict=True):
         wanted = ask_transformers(hf, row["messages"][:-1], EMOTIONS, STYLE.answer_prefix)

@@ -372,7 +372,7 @@ def test_scores_are_those_of_the_evaluation(reader, corpus):
     model, tokenizer = load_model(reader)
     rows = load_split(corpus, "validation").to_list()
     judge = Judge(model, BatchMaker(tokenizer, DEFAULT_STYLE, load_codec(corpus), 640), rows)
-    np.testing.assert_allclose(judge.score(rows), HFReader(reader).score(rows), atol=1e-5)
+    np.testing.assert_allclose(judge.score(rows), HFReader.open(reader).score(rows), atol=1e-5)
     metric = next(m for m in judge.measure({row["clip"] for row in rows}, seed=1) if m.name == "accuracy")
     right = [EMOTIONS[i] == row["emotion"] for i, row in zip(judge.score(rows).argmax(axis=1), rows, strict=True)]
     assert metric.value == pytest.approx(np.mean(right))
