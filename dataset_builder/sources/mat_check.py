@@ -7,13 +7,13 @@ unpacked: of a variable in one block only its beginning is read.
 
 import struct
 import zlib
-from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
 from dataset_builder.errors import InputError
+from dataset_builder.sources.mat_bytes import DamagedMat, Inflated, Plain, take
 
 _MATRIX, _COMPRESSED, _INT8, _INT32, _UINT32 = 14, 15, 1, 5, 6
 
@@ -35,13 +35,7 @@ _MAX_WORDS = 2**20
 #: Most that a variable may unpack to, bytes: as much as is loaded of a recording.
 MAX_BYTES = 2**31
 
-_CHUNK = 2**20
-
 _HDF5 = "it is of version 7.3"
-
-
-class DamagedMat(Exception):
-    """The file is not put together as it says; the message says in a few words what was found."""
 
 
 def check_mat(path: Path, name: str) -> None:
@@ -94,13 +88,13 @@ def check_mat_stream(stream: BinaryIO, max_bytes: int = MAX_BYTES) -> None:
     size, place = stream.seek(0, 2), 128
     while place < size:
         stream.seek(place)
-        kind, length = struct.unpack(f"{order}II", _take(stream.read(8), 8))
+        kind, length = struct.unpack(f"{order}II", take(stream.read(8), 8))
         if kind not in (_MATRIX, _COMPRESSED) or place + 8 + length > size:
             raise DamagedMat("a variable does not fit into it")
         if kind == _MATRIX:
-            _Walker(_Plain(stream), order).check_matrix(length, 0)
+            _Walker(Plain(stream), order).check_matrix(length, 0)
         else:
-            _check_compressed(_Inflated(stream, length), order, max_bytes)
+            _check_compressed(Inflated(stream, length), order, max_bytes)
         place += 8 + length
 
 
@@ -117,7 +111,7 @@ def _find_problem(path: Path, _size: int, _changed: int) -> str:
     return ""
 
 
-def _check_compressed(source: "_Inflated", order: str, max_bytes: int) -> None:
+def _check_compressed(source: Inflated, order: str, max_bytes: int) -> None:
     kind, size = struct.unpack(f"{order}II", source.read(8))
     if kind != _MATRIX:
         raise DamagedMat("a compressed element is no variable")
@@ -126,61 +120,17 @@ def _check_compressed(source: "_Inflated", order: str, max_bytes: int) -> None:
     _Walker(source, order).check_matrix(size, 0)
 
 
-class _Plain:
-    """Bytes as they stand in the file."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def read(self, size: int) -> bytes:
-        return _take(self._stream.read(size), size)
-
-    def skip(self, size: int) -> None:
-        self._stream.seek(size, 1)
-
-
-class _Inflated:
-    """The bytes of a compressed element, unpacked piece by piece."""
-
-    def __init__(self, stream: BinaryIO, length: int) -> None:
-        self._packed = iter_blocks(stream, length)
-        self._engine = zlib.decompressobj()
-        self._ready = bytearray()
-
-    def read(self, size: int) -> bytes:
-        while len(self._ready) < size:
-            packed = self._engine.unconsumed_tail or next(self._packed, b"")
-            piece = self._engine.decompress(packed, _CHUNK)
-            if not piece and not packed:
-                raise DamagedMat("a compressed variable ends too early")
-            self._ready += piece
-        taken = bytes(self._ready[:size])
-        del self._ready[:size]
-        return taken
-
-    def skip(self, size: int) -> None:
-        while size > 0:
-            size -= len(self.read(min(size, _CHUNK)))
-
-
-def iter_blocks(stream: BinaryIO, length: int) -> Iterator[bytes]:
-    """Yield the next `length` bytes of a stream in blocks."""
-    while length > 0 and (block := stream.read(min(length, _CHUNK))):
-        length -= len(block)
-        yield block
-
-
 class _Walker:
     """Steps over the elements of one variable.
 
     Parameters
     ----------
-    source : _Plain or _Inflated
+    source : Plain or Inflated
     order : str
         ``"<"`` or ``">"``.
     """
 
-    def __init__(self, source: "_Plain | _Inflated", order: str) -> None:
+    def __init__(self, source: Plain | Inflated, order: str) -> None:
         self.source, self.order = source, order
 
     def check_matrix(self, size: int, depth: int) -> int:
@@ -314,9 +264,3 @@ class _Walker:
 def _padded(size: int, left: int) -> int:
     """Return a size rounded up to eight bytes, but no more than is left."""
     return min(size + -size % 8, left)
-
-
-def _take(data: bytes, size: int) -> bytes:
-    if len(data) < size:
-        raise DamagedMat("it ends too early")
-    return data

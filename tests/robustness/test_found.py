@@ -280,7 +280,8 @@ def test_a_bomb_in_a_compressed_variable_is_not_unpacked(tmp_path: Path) -> None
     path = tmp_path / "x.mat"
     text = matrix(4, (1, 60_000_000), element(2, b"a" * 60_000_000))
     write_mat(path, text, packed=True)
-    from dataset_builder.sources.mat_check import DamagedMat, check_mat_stream
+    from dataset_builder.sources.mat_bytes import DamagedMat
+    from dataset_builder.sources.mat_check import check_mat_stream
 
     assert path.stat().st_size < 100_000
     with pytest.raises(DamagedMat, match="at most 16000000 are read"):
