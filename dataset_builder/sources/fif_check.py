@@ -1,8 +1,8 @@
 """Whether the tags of a FIF file follow one another, told before MNE reads it.
 
-A tag says where the next one is. In a damaged file that can be behind it, and a reader that trusts it goes round until
-the memory is full. The layout is that of the FIFF 1.3 specification (Uutela and Hämäläinen, Neuromag): kind, type, size
-and place of the next tag as big-endian 32-bit integers, then the data.
+A tag says where the next one is. In a damaged file that can be one that was read before, and a reader that trusts it
+goes round until the memory is full. The layout is that of the FIFF 1.3 specification (Uutela and Hämäläinen,
+Neuromag): kind, type, size and place of the next tag as big-endian 32-bit integers, then the data.
 """
 
 import struct
@@ -60,9 +60,9 @@ def _find_problem(stream: BinaryIO, size: int) -> str:
         tags[place] = kind, of_type, length
         if following < 0:
             break
-        if 0 < following <= place:
-            return "its tags run in a circle"
         place = following or end
+        if place in tags:  # going back is no fault: MNE appends some blocks and leads back from them
+            return "its tags run in a circle"
     else:
         return "holds too many tags"
     return _check_directory(stream, tags, pointed, size) if pointed > 0 else ""

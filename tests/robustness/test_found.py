@@ -23,6 +23,7 @@ from dataset_builder.sources.faced_tables import check_clips
 from dataset_builder.sources.mat_check import check_mat
 from dataset_builder.sources.recordings import read_recording
 from dataset_builder.sources.workbooks import read_first_sheet
+from dataset_builder.types import SCALP_CHANNELS
 from tests.sources.test_recordings import make_raw, make_signal, save
 
 DEEP = "[" * 100_000
@@ -100,14 +101,29 @@ def test_mat_in_the_other_byte_order(tmp_path: Path) -> None:
     assert loadmat(tmp_path / "x.mat")["x"].tolist() == [[7]]
 
 
-def test_fif_whose_tags_run_in_a_circle(tmp_path: Path) -> None:
-    path = save(tmp_path, make_raw(make_signal(8, 31, 128.0), list("ABCDEFGH"), 128.0), ".fif")
+def save_fif(folder: Path) -> tuple[Path, bytearray, int]:
+    """Save a FIF file; return it, its bytes, and where its second tag lies."""
+    path = save(folder, make_raw(make_signal(8, 31, 128.0), list(SCALP_CHANNELS[:8]), 128.0), ".fif")
     data = bytearray(path.read_bytes())
-    length = struct.unpack(">i", data[8:12])[0]
-    data[16 + length + 12 : 16 + length + 16] = struct.pack(">i", 4)  # the second tag is followed by what is before it
+    return path, data, 16 + struct.unpack(">i", data[8:12])[0]
+
+
+def test_fif_whose_tags_run_in_a_circle(tmp_path: Path) -> None:
+    path, data, second = save_fif(tmp_path)
+    data[second + 12 : second + 16] = struct.pack(">i", second)
     path.write_bytes(data)
     with pytest.raises(InputError, match="its tags run in a circle"):
         read_recording(path)
+
+
+def test_fif_whose_tags_lead_to_the_end_and_back(tmp_path: Path) -> None:
+    """So MNE leaves files that it added something to; they are whole."""
+    path, data, second = save_fif(tmp_path)
+    signal = read_recording(path).signal_uv
+    third = second + 16 + struct.unpack(">i", data[second + 8 : second + 12])[0]
+    data[second + 12 : second + 16] = struct.pack(">i", len(data))
+    path.write_bytes(data + struct.pack(">4i", 108, 0, 0, third))
+    np.testing.assert_array_equal(read_recording(path).signal_uv, signal)
 
 
 @pytest.mark.parametrize("key", ["DataFile", "MarkerFile"])
