@@ -44,10 +44,13 @@ from model_recipes.engine import Engine
 from model_recipes.exporting.gguf_file import read_copilot_gguf
 from model_recipes.runtime.prefix_cache import CACHE_VARIABLE
 
-__all__ = ["Server", "Tab", "Work", "find_faults", "soak"]
+__all__ = ["Server", "Tab", "Work", "find_faults", "measure_apart", "soak"]
 
 #: Largest growth of memory after the warm-up.
 LIMIT = 0.05
+
+#: Records of the warm-up, and of each end that is compared, at least: a thread of llama.cpp's server comes and goes.
+_FEWEST = 10
 
 #: Lines of /proc/PID/status that make up each memory.
 _MEMORIES = {"resident": ("VmRSS",), "own": ("RssAnon", "VmSwap")}
@@ -84,7 +87,7 @@ def main() -> int:
         print(json.dumps(soak(WAYS[args.way], args.folder, args.records)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        found = {way: _measure_apart(way, Path(folder), args.records) for way in WAYS}
+        found = {way: measure_apart(way, Path(folder), args.records) for way in WAYS}
     faults = [f"{way}: {fault}" for way, facts in found.items() for fault in find_faults(facts)]
     for way, facts in found.items():
         grown = ", ".join(f"{name} {memory['growth']:+.2%}" for name, memory in facts["memory"].items())
@@ -104,7 +107,7 @@ def soak(way: Callable[[Path], Work], folder: Path, records: int) -> dict:  # ty
         ``memory`` compares medians over the first and the last tenth after the warm-up, in bytes, and has the slope
         of a line through all of them. What is counted is told at its most in the first tenth and its least in the last.
     """
-    warm_up = max(records // 10, 3)
+    warm_up = max(records // 10, _FEWEST)
     work = way(folder)
     pid = work.pid or os.getpid()
     try:
@@ -128,7 +131,7 @@ def soak(way: Callable[[Path], Work], folder: Path, records: int) -> dict:  # ty
 
 def compare(memory: list[int]) -> dict:  # type: ignore[type-arg]
     """Return how a memory changed over the records."""
-    tenth = max(len(memory) // 10, 3)
+    tenth = max(len(memory) // 10, _FEWEST)
     first, last = statistics.median(memory[:tenth]), statistics.median(memory[-tenth:])
     slope = np.polyfit(range(len(memory)), memory, 1)[0]
     return {"first": first, "last": last, "growth": last / first - 1, "bytes_per_record": round(float(slope))}
@@ -136,7 +139,7 @@ def compare(memory: list[int]) -> dict:  # type: ignore[type-arg]
 
 def _range(counts: list[int]) -> list[int]:
     """Return the most in the first tenth and the least in the last: threads and connections come and go."""
-    tenth = max(len(counts) // 10, 3)
+    tenth = max(len(counts) // 10, _FEWEST)
     return [max(counts[:tenth]), min(counts[-tenth:])]
 
 
@@ -222,7 +225,7 @@ def _find_model(folder: Path) -> Path:
     return next(path for path in sorted(folder.glob("*.gguf")) if path.stem.endswith("pruned-Q8_0"))
 
 
-def _measure_apart(way: str, folder: Path, records: int) -> dict:  # type: ignore[type-arg]
+def measure_apart(way: str, folder: Path, records: int) -> dict:  # type: ignore[type-arg]
     if not (folder / "noise.edf").exists():
         write_eeg(folder / "noise.edf", seconds=31)
         make_models("tiny", fit_codec(), folder)
