@@ -61,7 +61,7 @@ def _find_problem(stream: BinaryIO, size: int) -> str:
         if following < 0:
             break
         place = following or end
-        if place in tags:  # going back is no fault: MNE appends some blocks and leads back from them
+        if place in tags:  # going back is no fault: blocks may be added at the end
             return "its tags run in a circle"
     else:
         return "holds too many tags"

@@ -117,7 +117,7 @@ def test_fif_whose_tags_run_in_a_circle(tmp_path: Path) -> None:
 
 
 def test_fif_whose_tags_lead_to_the_end_and_back(tmp_path: Path) -> None:
-    """So MNE leaves files that it added something to; they are whole."""
+    """So is a real KIT recording among MNE's test data; such files are whole."""
     path, data, second = save_fif(tmp_path)
     signal = read_recording(path).signal_uv
     third = second + 16 + struct.unpack(">i", data[second + 8 : second + 12])[0]
