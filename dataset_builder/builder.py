@@ -17,13 +17,12 @@ import datasets
 from pyarrow import dataset as arrow
 
 from dataset_builder.codecs import make_codec
-from dataset_builder.corpus import CorpusRecipe, build_corpus
+from dataset_builder.corpus import CorpusRecipe, build_corpus, open_source
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import hash_file
 from dataset_builder.recipe import load_recipe
 from dataset_builder.registration import DATASET_NAME
 from dataset_builder.rows import FEATURES
-from dataset_builder.sources import SOURCES
 from dataset_builder.splits import ALL_SPLITS
 from dataset_builder.stage import fingerprint_files, stage_key
 
@@ -155,7 +154,7 @@ class EEGEmotionCopilot(datasets.GeneratorBasedBuilder):
 def _read_key(config: CorpusConfig) -> str:
     """Return the key of the corpus that a configuration stands for, see `dataset_builder.stage.stage_key`."""
     recipe = config.load_recipe()
-    source = SOURCES[recipe.source.name](Path(str(config.data_dir)), recipe.source, recipe.preprocessing)
+    source = open_source(recipe, str(config.data_dir))
     reads = make_codec(recipe.codec).reads
     files = [path for subject in source.subjects() for path in source.files(subject, reads)]
     raw = fingerprint_files([*source.tables(), *files], source.root)

@@ -108,7 +108,7 @@ def build_corpus(
     AuditError
         If the rows leak: see `dataset_builder.audit`.
     """
-    source: Source = SOURCES[recipe.source.name](Path(raw_dir), recipe.source, recipe.preprocessing)
+    source = open_source(recipe, raw_dir)
     codec = make_codec(recipe.codec)
     check_augment(recipe.augment, codec)
     counter = None if tokenizer is None else load_tokenizer(tokenizer)
@@ -154,6 +154,12 @@ def build_corpus(
         write_text(stage.folder / "README.md", render_readme(recipe, source, tables, stage))
     assert stage.manifest is not None  # open_stage sets it on leaving
     return stage.manifest
+
+
+def open_source(recipe: CorpusRecipe, raw_dir: str | Path) -> Source:
+    """Return the raw data as a corpus of this recipe reads it."""
+    source: Source = SOURCES[recipe.source.name](Path(raw_dir), recipe.source, recipe.preprocessing)
+    return source
 
 
 def describe_codec(codec: Codec) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from dataset_builder.alphabets import load_tokenizer
 from dataset_builder.codecs import Codec, make_codec
-from dataset_builder.corpus import CorpusRecipe, load_codec
+from dataset_builder.corpus import CorpusRecipe, load_codec, open_source
 from dataset_builder.errors import InputError
 from dataset_builder.inspection import Subject, render_inspection
 from dataset_builder.manifest import read_manifest, write_text
 from dataset_builder.prompts import get_style
 from dataset_builder.recipe import load_recipe, validate
-from dataset_builder.sources import SOURCES
 from dataset_builder.sources.recordings import read_recording
 
 
@@ -58,7 +57,7 @@ def _load_codec(args: argparse.Namespace) -> tuple[CorpusRecipe, Codec]:
 def _load_subject(args: argparse.Namespace, recipe: CorpusRecipe, codec: Codec) -> tuple[Subject, int]:
     if not args.raw or not args.subject or args.clip is None:
         raise InputError("inspect: give --raw, --subject and --clip, or --recording")
-    source = SOURCES[recipe.source.name](Path(args.raw), recipe.source, recipe.preprocessing)
+    source = open_source(recipe, args.raw)
     known = source.subjects()
     if args.subject not in known:
         raise InputError(f"--subject {args.subject}: not found; {len(known)} subjects are there, such as {known[0]}")

@@ -15,10 +15,11 @@ from datasets import Dataset
 
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Manifest
+from dataset_builder.manifest import MANIFEST, Manifest, write_bytes
 from dataset_builder.prompts import Style, load_style
 from dataset_builder.seeds import make_rng
-from dataset_builder.stage import Stage, find_finished, open_stage
+from dataset_builder.sources.base import Source
+from dataset_builder.stage import Stage, find_finished, fingerprint_files, open_stage
 from model_recipes.evaluation.claims import unseen_by_codec
 from model_recipes.evaluation.package import Package, find_base, name_model
 from model_recipes.evaluation.plain_models import check_plain, describe_model_files, is_plain, note_unknown
@@ -26,6 +27,8 @@ from model_recipes.evaluation.probe import LinearProbe
 from model_recipes.evaluation.readers import Reader
 from model_recipes.evaluation.recipe import EvaluateRecipe
 from model_recipes.evaluation.report import write_report
+from model_recipes.evaluation.source_controls import read_noise
+from model_recipes.evaluation.svm import SVM_FILE, FieldSvm, fit_svm
 from model_recipes.evaluation.trials import UNSEEN_CLIPS, UNSEEN_SUBJECTS, CodeReader, Trials, measure_reader
 from model_recipes.exporting.gguf_file import read_copilot_gguf
 from model_recipes.lineage import check_training
@@ -42,6 +45,7 @@ def evaluate_models(
     model_paths: Sequence[str | Path],
     out_dir: str | Path,
     n_threads: int | None = None,
+    source: Source | None = None,
 ) -> Manifest:
     """Evaluate models beside linear probes.
 
@@ -56,6 +60,9 @@ def evaluate_models(
         pictures of its calibration.
     n_threads : int, optional
         Threads of the GGUF engine.
+    source : Source, optional
+        What the corpus was made from, for the full controls that need recordings: noise of the same spectrum, and the
+        field's DE + SVM, which learns from the corpus' training people and is kept as ``svm.safetensors``.
 
     Returns
     -------
@@ -72,7 +79,13 @@ def evaluate_models(
     parents = [corpus_dir, *_list_parents(paths)]
     bases = [base for path in paths if path.is_dir() and (base := find_base(path)) is not None]
     inputs = [artifact for path in [*paths, *bases] for artifact in describe_model_files(path)]
-    if finished := find_finished("evaluate", out_dir, recipe, parents=parents, inputs=inputs):
+    source = source if recipe.controls == "full" else None
+    key: dict[str, Any] = {
+        "parents": parents,
+        "inputs": inputs,
+        "fingerprint": "" if source is None else _fingerprint(source, load_codec(corpus_dir).reads),
+    }
+    if finished := find_finished("evaluate", out_dir, recipe, **key):
         return finished
     check_prompts(paths, load_style(corpus_dir))
     notes = [
@@ -80,10 +93,11 @@ def evaluate_models(
         for path in paths
     ]
     split, rows = choose_rows(recipe, corpus_dir)
-    with open_stage("evaluate", out_dir, recipe, parents=parents, inputs=inputs, seed=recipe.seed) as stage:
+    with open_stage("evaluate", out_dir, recipe, **key, seed=recipe.seed) as stage:
         stage.notes += [note for note in notes if note]
-        trials = _collect_trials(stage, recipe, corpus_dir, rows, split)
-        for open_reader in _list_readers(recipe, corpus_dir, paths, n_threads):
+        trials = _collect_trials(stage, recipe, corpus_dir, rows, split, source)
+        svm = [] if source is None else _learn_svm(stage, source, recipe, corpus_dir)
+        for open_reader in [*svm, *_list_readers(recipe, corpus_dir, paths, n_threads)]:
             with open_reader() as reader:
                 measure_reader(stage, trials, reader, recipe)
         stage.facts |= {"split": split, "rows": len(rows), "subjects": len({row["subject"] for row in rows})}
@@ -149,16 +163,22 @@ def name_readers(paths: Sequence[Path]) -> list[str]:
 
 
 def _collect_trials(
-    stage: Stage, recipe: EvaluateRecipe, corpus_dir: str | Path, rows: list[dict[str, Any]], split: str
+    stage: Stage,
+    recipe: EvaluateRecipe,
+    corpus_dir: str | Path,
+    rows: list[dict[str, Any]],
+    split: str,
+    source: Source | None,
 ) -> Trials:
-    codec, fold = load_codec(corpus_dir), recipe.held_out_fold
+    codec, style, fold = load_codec(corpus_dir), load_style(corpus_dir), recipe.held_out_fold
     if fold is not None and not unseen_by_codec(codec, corpus_dir, fold):
         stage.notes.append(
             f"the codec learned from the labels of clip fold {fold}: its clips are counted as seen in training"
         )
         fold = None
     train = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
-    return Trials(rows, split, divide_protocols(rows, fold), codec, load_style(corpus_dir), train_rows=train)
+    noise = None if source is None else read_noise(source, codec, style, rows, recipe.seed)
+    return Trials(rows, split, divide_protocols(rows, fold), codec, style, train, noise)
 
 
 def _list_parents(paths: Sequence[Path]) -> list[Path]:
@@ -190,3 +210,28 @@ def _open_probe(target: str, recipe: EvaluateRecipe, corpus_dir: str | Path) -> 
     rows = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
     name = {"emotion": "linear probe", "clip": "clip recogniser"}[target]
     yield LinearProbe(load_codec(corpus_dir), rows, target=target, name=name)
+
+
+def _learn_svm(stage: Stage, source: Source, recipe: EvaluateRecipe, corpus_dir: str | Path) -> list[OpenReader]:
+    """Return the field's SVM, which is kept in the stage; nothing but a note where it cannot be had."""
+    rows = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
+    people = sorted({row["subject"] for row in rows})
+    folds = {row["clip"]: row["clip_fold"] for row in rows if row["clip"] is not None}
+    unseen = frozenset() if recipe.held_out_fold is None else frozenset({recipe.held_out_fold})
+    try:
+        weights = fit_svm(source, people, folds, unseen, recipe.svm_every, recipe.seed)
+    except InputError as error:
+        stage.notes.append(f"left out: {error}")
+        return []
+    write_bytes(stage.folder / SVM_FILE, weights.dump())
+    stage.notes.append(
+        f"DE + SVM learned from {weights.n_people} training people, every {weights.every}. second; it votes per trial "
+        "and its penalty is fixed"
+    )
+    return [lambda: nullcontext(FieldSvm(source, weights))]
+
+
+def _fingerprint(source: Source, reads: str) -> str:
+    """Return what tells one state of the recordings from another."""
+    files = [path for name in source.subjects() for path in source.files(name, reads)]
+    return fingerprint_files([*source.tables(), *files], source.root)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dataset_builder.corpus import CorpusRecipe, build_corpus
+from dataset_builder.corpus import CorpusRecipe, build_corpus, open_source
 from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import Manifest, write_text
 from dataset_builder.recipe import Model, StrictModel, load_recipe
@@ -125,7 +125,9 @@ def reproduce(options: ReproduceOptions, workers: int = 1) -> str:
     reader = keep("reader", "reader", train_reader(recipes.reader, base, corpus, root / "reader"))
     gguf = keep("GGUF", "gguf", export_gguf(recipes.gguf, reader, corpus, root / "gguf"))
     models = [reader, *sorted(gguf.glob("*.gguf"))]
-    keep("evaluation", "evaluation", evaluate_models(recipes.evaluate, corpus, models, root / "evaluation"))
+    source = open_source(recipes.corpus, raw)
+    found = evaluate_models(recipes.evaluate, corpus, models, root / "evaluation", source=source)
+    keep("evaluation", "evaluation", found)
 
     fold = recipes.unseen.split.held_out_fold
     unseen = keep(
@@ -134,7 +136,7 @@ def reproduce(options: ReproduceOptions, workers: int = 1) -> str:
     held_out = recipes.unseen_reader.model_copy(update={"held_out_fold": fold})
     second = keep("reader, clips new", "reader-unseen", train_reader(held_out, base, unseen, root / "reader-unseen"))
     asked = recipes.evaluate.model_copy(update={"held_out_fold": fold})
-    found = evaluate_models(asked, unseen, [second], root / "evaluation-unseen")
+    found = evaluate_models(asked, unseen, [second], root / "evaluation-unseen", source=source)
     keep("evaluation, clips new", "evaluation-unseen", found)
     write_text(root / REPORT_FILE, render_reproduction(options.experiment, options.normalization, chapters, root))
     return f"{format_summary(chapters)}\n\nwrote {root / REPORT_FILE}"
@@ -168,5 +170,5 @@ def load_recipes(options: ReproduceOptions) -> ReproduceRecipes:
         reader=load("reader", _MODELS / "reader.yaml", ReaderRecipe),
         unseen_reader=load("unseen_reader", _MODELS / "reader-unseen.yaml", ReaderRecipe),
         gguf=load("gguf", _MODELS / "gguf.yaml", GgufRecipe, "name=eeg-emotion-copilot-reader"),
-        evaluate=load("evaluate", _MODELS / "evaluate.yaml", EvaluateRecipe, "held_out_fold=null"),
+        evaluate=load("evaluate", _MODELS / "evaluate-people.yaml", EvaluateRecipe),
     )

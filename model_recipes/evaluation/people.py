@@ -8,7 +8,6 @@ from typing import Any
 from dataset_builder.corpus import load_split
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import Manifest
-from dataset_builder.noise import NoiseSource
 from dataset_builder.score_rows import ScoredPeople, read_people
 from dataset_builder.sources import SOURCES
 from dataset_builder.sources.base import Source
@@ -22,7 +21,8 @@ from model_recipes.evaluation.protocols import choose_tested, divide_claims, lis
 from model_recipes.evaluation.readers import Reader
 from model_recipes.evaluation.recipe import EvaluateRecipe, PeopleRecipe
 from model_recipes.evaluation.report import write_report
-from model_recipes.evaluation.svm import FieldSvm
+from model_recipes.evaluation.source_controls import find_weights, read_noise
+from model_recipes.evaluation.svm import FieldSvm, FieldWeights, fit_svm
 from model_recipes.evaluation.trials import (
     CodeReader,
     Trials,
@@ -124,11 +124,7 @@ def collect_trials(
     rows, protocols = divide_claims(rows, exposure, trained, unsure, recipe.protocol)
     noise = None
     if recipe.controls == "full":
-        alike = NoiseSource(source, recipe.seed)
-        names = sorted({row["subject"] for row in rows})
-        made = read_people(alike, package.codec, package.style, names, recipe.seed, title="noise").rows
-        by_id = {row["row_id"]: row for row in made}
-        noise = [by_id[row["row_id"]] for row in rows]
+        noise = read_noise(source, package.codec, package.style, rows, recipe.seed)
     return Trials(rows, split, protocols, package.codec, package.style, _load_train(exposure), noise)
 
 
@@ -151,20 +147,27 @@ def _open_readers(
     else:
         stage.notes.append("no linear probe and no clip recogniser: the model's corpus is not at hand (--corpus)")
     if recipe.controls == "full":
-        scored = set(recipe.subjects)
-        others = [name for name in source.subjects() if name not in scored]
-        folds = {row["clip"]: row["clip_fold"] for row in trials.rows if row["clip"] is not None}
         try:
-            svm = FieldSvm(source, others, folds, exposure.unseen_folds, recipe.svm_every, recipe.seed)
+            weights, said = _learn_svm(recipe, source, trials, exposure)
         except InputError as error:
             stage.notes.append(f"left out: {error}")
         else:
-            stage.notes.append(
-                f"DE + SVM learned from {svm.n_people} other people of this folder, every {recipe.svm_every}. second; "
-                "it votes per trial and its penalty is fixed"
-            )
-            yield nullcontext(svm)
+            stage.notes.append(f"{said}, every {weights.every}. second; it votes per trial and its penalty is fixed")
+            yield nullcontext(FieldSvm(source, weights))
     yield package.open_reader(n_threads)
+
+
+def _learn_svm(recipe: PeopleRecipe, source: Source, trials: Trials, exposure: Exposure) -> tuple[FieldWeights, str]:
+    """Return the field's SVM and from whom it learned: from the model's training people wherever that can be."""
+    saved = exposure.corpus_dir and find_weights(exposure.corpus_dir, exposure.unseen_folds)
+    if saved:
+        return saved, f"DE + SVM learned from {saved.n_people} training people of the model's corpus"
+    others = [name for name in source.subjects() if name not in set(recipe.subjects)]
+    if exposure.subjects is not None and exposure.source == (source.info.name, source.info.synthetic):
+        others = [name for name in others if name in exposure.subjects]
+    folds = {row["clip"]: row["clip_fold"] for row in trials.rows if row["clip"] is not None}
+    learned = fit_svm(source, others, folds, exposure.unseen_folds, recipe.svm_every, recipe.seed)
+    return learned, f"DE + SVM learned from {learned.n_people} other people of this folder"
 
 
 def _make_key(package: Package, source: Source, names: Sequence[str], exposure: Exposure) -> dict[str, Any]:

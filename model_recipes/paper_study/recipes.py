@@ -7,10 +7,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from dataset_builder.corpus import CorpusRecipe
+from dataset_builder.corpus import CorpusRecipe, open_source
 from dataset_builder.errors import InputError, RecipeError
 from dataset_builder.recipe import Model, StrictModel, load_recipe
-from dataset_builder.sources import SOURCES
 from dataset_builder.sources.base import Source
 from dataset_builder.splits import SPLITS, plan_splits
 from model_recipes.base import BaseRecipe
@@ -172,7 +171,7 @@ def _count_values(base: str) -> dict[str, object]:
 
 def _choose_people(options: PaperOptions, recipe: CorpusRecipe) -> tuple[str, bool]:
     """Return the value of ``source.subjects``, and whether everybody chosen has waveforms."""
-    source: Source = SOURCES[recipe.source.name](Path(options.faced), recipe.source, recipe.preprocessing)
+    source = open_source(recipe, options.faced)
     subjects = source.subjects() if recipe.source.subjects == "all" else list(recipe.source.subjects)
     homes = plan_splits(subjects, recipe.split).homes
     chosen = [subject for split in SPLITS for subject in _thin(split, homes)]

@@ -29,7 +29,8 @@ from model_recipes.evaluation.claims import Exposure, find_exposure, find_traine
 from model_recipes.evaluation.package import PROMPT_FILE, find_package
 from model_recipes.evaluation.people import evaluate_people
 from model_recipes.evaluation.protocols import choose_tested, divide_claims
-from model_recipes.evaluation.svm import FieldSvm, normalise_running, smooth_seconds
+from model_recipes.evaluation.source_controls import find_weights
+from model_recipes.evaluation.svm import SVM_FILE, FieldSvm, FieldWeights, fit_svm, normalise_running, smooth_seconds
 from model_recipes.evaluation.text_quality import measure_text
 from model_recipes.gguf import GgufRecipe, export_gguf
 
@@ -393,18 +394,60 @@ def test_noise_keeps_person_and_labels(raw):
 def test_the_fields_svm_learns_what_is_planted_and_not_from_whom_it_scores(raw):
     source = open_source(raw)
     with pytest.raises(InputError, match="2 people to learn from; at least 5"):
-        FieldSvm(source, ["sub000", "sub001"], {}, frozenset(), 3, 0)
-    svm = FieldSvm(source, source.subjects()[:6], {}, frozenset(), 3, 0)
+        fit_svm(source, ["sub000", "sub001"], {}, frozenset(), 3, 0)
+    weights = fit_svm(source, source.subjects()[:6], {}, frozenset(), 3, 0)
+    svm = FieldSvm(source, weights)
     rows = [
         {"subject": "sub008", "clip": clip, "emotion": emotion}
         for clip, emotion in zip(*[getattr(source.read("sub008"), name) for name in ("clips", "emotions")], strict=True)
     ]
     scores = svm.score(rows)
     np.testing.assert_allclose(scores.sum(axis=1), 1)
-    assert svm.n_people == 6
+    assert weights.n_people == 6
     parts = [svm.score([rows[0] | {"start_s": 10.0 * part, "duration_s": 10.0}])[0] for part in range(3)]
     np.testing.assert_allclose(np.mean(parts, axis=0), scores[0])
     assert set(svm.score([{"subject": "sub123", "clip": 1}])[0]) == {1 / 9}
+
+
+def test_what_the_svm_learned_is_kept_beside_the_corpus_and_serves_for_strangers(raw, other, reader_dir, tmp_path):
+    home = tmp_path / "run"
+    for name in ("base", "corpus", "reader"):
+        shutil.copytree(reader_dir.parent / name, home / name)
+    recipe = QUICK.model_copy(update={"controls": "full", "svm_every": 10})
+    manifest = evaluate_models(recipe, home / "corpus", [home / "reader"], home / "scores", source=open_source(raw))
+    readers = {metric.reader for metric in manifest.metrics}
+    assert {"DE + SVM", "language model, noise of the same spectrum", "language model, no EEG"} <= readers
+    weights = find_weights(home / "corpus", frozenset({0}))
+    assert (weights.n_people, weights.unseen_folds, weights.every) == (6, {0}, 10)
+    assert find_weights(home / "corpus", frozenset({1})) is None  # it learned from those clips
+    rows = load_split(home / "corpus", "test").to_list()
+    fitted = fit_svm(
+        open_source(raw),
+        [f"sub{i:03d}" for i in range(6)],
+        {r["clip"]: r["clip_fold"] for r in rows},
+        frozenset({0}),
+        10,
+        17,
+    )
+    scores = [FieldSvm(open_source(raw), found).score(rows) for found in (weights, fitted)]
+    np.testing.assert_array_equal(*scores)
+
+    strangers = evaluate_people(recipe, home / "reader", other, tmp_path / "out", subjects="all")
+    assert strangers.metric("accuracy", reader="DE + SVM") is not None
+    assert any(
+        note.startswith("DE + SVM learned from 6 training people of the model's corpus") for note in strangers.notes
+    )
+    (home / "scores" / SVM_FILE).write_bytes(b"nothing")
+    with pytest.raises(InputError, match="svm.safetensors: is damaged"):
+        FieldWeights.load(home / "scores" / SVM_FILE)
+    again = evaluate_people(recipe, home / "reader", other, tmp_path / "again", subjects="all")
+    assert "left out: svm.safetensors: is damaged; accepted: the file that an evaluation writes" in again.notes
+
+
+def test_the_svm_does_not_learn_from_people_who_are_scored_elsewhere(raw, reader_dir, tmp_path):
+    recipe = QUICK.model_copy(update={"controls": "full", "svm_every": 10})
+    manifest = evaluate_people(recipe, reader_dir, raw, tmp_path / "out", subjects="9")
+    assert any(note.startswith("DE + SVM learned from 6 other people") for note in manifest.notes)  # not from 7 and 8
 
 
 def test_running_statistics_begin_with_the_others_and_end_with_the_person():

@@ -24,7 +24,9 @@ SMALL = [
     "gguf.parity_prompts=1",
     "gguf.perplexity_windows=2",
     "evaluate.max_rows=12",
-    'evaluate.controls="off"',
+    "evaluate.control_rows=6",
+    "evaluate.generated_rows=1",
+    "evaluate.svm_every=10",
     "evaluate.probes=[emotion]",
 ]
 FOLDERS = ["corpus", "base", "reader", "gguf", "evaluation", "corpus-unseen", "reader-unseen", "evaluation-unseen"]
@@ -84,6 +86,18 @@ def test_both_protocols_stand_side_by_side(run):
     assert "Synthetic data" in page
     assert str(root) not in page
     assert page.count("data:image/png") >= 3
+
+
+def test_all_controls_and_free_answers_are_in_the_run_itself(run):
+    root, *_ = run
+    for name in ("evaluation", "evaluation-unseen"):
+        manifest = read_manifest(root / name)
+        readers = {metric.reader for metric in manifest.metrics}
+        for control in ("no EEG", "noise of the same spectrum", "code of another trial", "demographics only"):
+            assert f"language model, {control}" in readers
+        assert manifest.metric("text_valid", reader="language model").n == 1
+        assert "svm.safetensors" not in [item.name for item in manifest.inputs]
+    assert "left out: DE + SVM: 4 people to learn from; at least 5 are needed" in manifest.notes
 
 
 def test_clips_called_new_met_neither_code_nor_reader(run):
