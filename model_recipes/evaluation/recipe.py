@@ -22,8 +22,8 @@ class EvaluateRecipe(StrictModel):
     probes : list of str
         ``"emotion"``: a linear probe on the code. ``"clip"``: one that recognises clips.
     controls : {"off", "basic", "full"}
-        ``"basic"``: those that need no pass of the model, or a few. ``"full"``: codes exchanged between trials and noise
-        as well; where the recordings are at hand, noise of their spectrum and the field's DE + SVM.
+        ``"basic"``: those that need no pass of the model, or a few. ``"full"``: codes exchanged between trials and
+        noise as well; where the recordings are at hand, noise of their spectrum and the field's DE + SVM.
     control_rows : int
         At most so many trials per protocol of which the model is asked again for controls.
     reference_rows : int
