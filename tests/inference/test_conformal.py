@@ -36,8 +36,7 @@ def promise(training: tuple[Any, ...], new: tuple[Any, ...]) -> dict[str, Metric
 @pytest.mark.parametrize(("sharpness", "boast"), [(0.5, 1.0), (2.0, 1.0), (2.0, 3.0)])
 def test_new_people_get_what_is_promised(sharpness: float, boast: float) -> None:
     found = promise(draw(sharpness, boast=boast), draw(sharpness, seed=1, boast=boast))
-    # These people are all alike, which twenty cannot prove: the promise is kept with 0.9 x 21 / 20.
-    assert found["promised_coverage"].value == pytest.approx(0.945, abs=0.02)
+    assert found["promised_coverage"].value == pytest.approx(0.9, abs=0.02)
     assert found["promised_answered"].value == pytest.approx(0.8, abs=0.03)
     new = draw(sharpness, seed=1, boast=boast)
     assert found["promised_accuracy"].value > np.mean(new[0].argmax(axis=1) == new[1])
@@ -52,7 +51,7 @@ def test_each_device_has_thresholds_of_its_own() -> None:
     both = tuple(np.concatenate([a, b]) for a, b in zip(good[:2], bad[:2], strict=True))
     new = draw(2.0, seed=3, device=1000.0, boast=4.0)
     own = promise((*both, good[2] + bad[2]), new)
-    assert own["promised_coverage"].value == pytest.approx(0.945, abs=0.02)
+    assert own["promised_coverage"].value == pytest.approx(0.9, abs=0.02)
     nameless = [row | {"device_sfreq_hz": None} for row in good[2] + bad[2]]
     assert promise((*both, nameless), new)["promised_coverage"].value < 0.89
 
@@ -71,7 +70,7 @@ def test_few_people_of_a_device_share_everybodys_thresholds() -> None:
 def test_equal_probabilities_do_not_fill_the_sets() -> None:
     coarse = [np.round(scores, 1) + 1e-3 for scores in (draw(1.0)[0], draw(1.0, seed=1)[0])]
     found = promise((coarse[0], *draw(1.0)[1:]), (coarse[1], *draw(1.0, seed=1)[1:]))
-    assert found["promised_coverage"].value == pytest.approx(0.945, abs=0.02)
+    assert found["promised_coverage"].value == pytest.approx(0.9, abs=0.02)
 
 
 @pytest.mark.parametrize("n_people", [12, 30])
@@ -86,7 +85,7 @@ def test_people_who_differ_are_covered_as_promised(n_people: int) -> None:
         threshold = find_person_threshold(scores, np.zeros(len(scores), dtype=int), people)
         covered.append((mine[-1] >= threshold).mean())
         by_trials.append((mine[-1] >= np.quantile(mine[:-1], 0.1)).mean())
-    assert 0.88 < np.mean(covered) < 0.9 + 1.5 / n_people
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.01 + 0.2 / n_people)
     assert np.mean(by_trials) < np.mean(covered)
 
 
