@@ -58,7 +58,7 @@ def main() -> None:
         question="what does the reader tell of people it never met? Clips known: mostly recognition of FACED's films",
         chance=1 / len(EMOTIONS),
         model_minus_probe=compare(folds, LM, PROBE),
-        promised_coverage=[read_metric(fold, "promised_coverage") for fold in folds],
+        promised_coverage=sum_up([read_metric(fold, "promised_coverage") for fold in folds]),
         results=results,
     )
 
@@ -104,6 +104,11 @@ def read_predictions(folds: list[Path], name: str) -> tuple[np.ndarray, list[str
     rows = pd.concat([pd.read_parquet(fold / f"predictions-{name}.parquet") for fold in folds])
     subjects = [row_id.split("-")[1] for row_id in rows["row_id"]]
     return rows[list(EMOTIONS)].to_numpy(), rows["emotion"].tolist(), subjects
+
+
+def sum_up(values: list[float]) -> dict[str, Any]:
+    """Return one number of every fold, and their mean: the folds hold equally many people."""
+    return {"mean": float(np.mean(values)), "by_fold": values}
 
 
 def read_metric(folder: Path, name: str) -> float:

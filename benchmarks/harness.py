@@ -3,10 +3,11 @@
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.environment import describe_hardware
+from dataset_builder.environment import describe_code, describe_hardware, list_package_versions
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -29,7 +30,9 @@ def report(name: str, question: str, ours_s: float, other_s: float, **facts: Any
 
 
 def write_result(name: str, **facts: Any) -> None:
-    """Write ``results/<name>.json`` with the machine beside the numbers."""
+    """Write ``results/<name>.json`` with day, code, versions and machine beside the numbers."""
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(facts | {"hardware": describe_hardware()}, indent=2) + "\n"
+    day = datetime.now(UTC).date().isoformat()
+    ran = {"day": day, "code": describe_code(), "packages": list_package_versions(), "hardware": describe_hardware()}
+    text = json.dumps(facts | ran, indent=2) + "\n"
     (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")

@@ -10,6 +10,9 @@ _ROOT = Path(__file__).parents[1]
 #: Where recipes lie, with the command that takes them.
 _RECIPES = ("dataset_builder/recipes", "model_recipes/recipes")
 
+#: What a result tells of its run, and under which key.
+_RAN = {"Day": "day", "Code": "code", "Versions": "packages", "Machine": "hardware"}
+
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put lists in the place of their marks; mkdocs calls this for every page."""
@@ -29,15 +32,15 @@ def list_recipes() -> str:
 
 
 def list_results() -> str:
-    """Return every measured result as tables, each with the machine it was measured on."""
+    """Return every measured result as tables, each with when, with what and on which machine it was measured."""
     parts = []
     for path in sorted((_ROOT / "benchmarks" / "results").glob("*.json")):
         facts = json.loads(path.read_text(encoding="utf-8"))
         parts.append(f"## {path.stem}\n\n{facts.pop('question', '')}\n")
-        machine = facts.pop("hardware", {})
+        ran = {name: facts.pop(key, None) for name, key in _RAN.items()}
         parts += list(_render_tables(facts))
-        told = ", ".join(f"{name} {value}" for name, value in machine.items())
-        parts.append(f"\n*Machine: {told or 'not recorded'}. File: `benchmarks/results/{path.name}`.*\n")
+        told = ". ".join(f"{name}: {_show(value) if value else 'not recorded'}" for name, value in ran.items())
+        parts.append(f"\n*{told}. File: `benchmarks/results/{path.name}`.*\n")
     return "\n".join(parts)
 
 
