@@ -37,7 +37,10 @@ def read_corpus(faced: Path, recipe: str, split: str, *overrides: str) -> tuple[
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
         build_corpus(load_recipe(RECIPES / recipe, CorpusRecipe, overrides), faced, corpus)
-        codec, rows, train = load_codec(corpus), load_split(corpus, split), load_split(corpus, "train")
+        codec, train = load_codec(corpus), load_split(corpus, "train")
+        rows = load_split(corpus, split)
+        if codec.calibration_trials:  # which set the scale of the others
+            rows = rows.filter(lambda row: row["rank"] > codec.calibration_trials)
     read, known = (read_codes(codec, part["code"]) for part in (rows, train))
     columns = {name: np.array(rows[name]) for name in ("label", "subject", "trial_id")}
     thresholds = fit_thresholds(known, np.array(train["label"]), train.to_list(), SEED)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from dataset_builder.codecs import Codec
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Manifest, write_bytes
+from dataset_builder.manifest import MANIFEST, Manifest
 from dataset_builder.prompts import Style, load_style
 from dataset_builder.seeds import make_rng
 from dataset_builder.sources.base import Source
@@ -27,14 +28,16 @@ from model_recipes.evaluation.probe import LinearProbe
 from model_recipes.evaluation.readers import Reader
 from model_recipes.evaluation.recipe import EvaluateRecipe
 from model_recipes.evaluation.report import write_report
-from model_recipes.evaluation.source_controls import read_noise
-from model_recipes.evaluation.svm import SVM_FILE, FieldSvm, fit_svm
+from model_recipes.evaluation.source_controls import learn_svm, read_noise
 from model_recipes.evaluation.trials import UNSEEN_CLIPS, UNSEEN_SUBJECTS, CodeReader, Trials, measure_reader
 from model_recipes.exporting.gguf_file import read_copilot_gguf
 from model_recipes.lineage import check_training
 from model_recipes.rows import load_rows
 
 __all__ = ["EvaluateRecipe", "evaluate_models"]
+
+#: What is said where trials set the scale of the others.
+NOT_SCORED = "the first {} trials of each person set the scale and are not scored"
 
 OpenReader = Callable[[], AbstractContextManager[Reader]]
 
@@ -96,8 +99,9 @@ def evaluate_models(
     with open_stage("evaluate", out_dir, recipe, **key, seed=recipe.seed) as stage:
         stage.notes += [note for note in notes if note]
         trials = _collect_trials(stage, recipe, corpus_dir, rows, split, source)
-        svm = [] if source is None else _learn_svm(stage, source, recipe, corpus_dir)
-        for open_reader in [*svm, *_list_readers(recipe, corpus_dir, paths, n_threads)]:
+        if source is not None and (svm := learn_svm(stage, source, trials.train_rows or [], recipe)):
+            measure_reader(stage, trials, svm, recipe)
+        for open_reader in _list_readers(recipe, corpus_dir, paths, n_threads):
             with open_reader() as reader:
                 measure_reader(stage, trials, reader, recipe)
         stage.facts |= {"split": split, "rows": len(rows), "subjects": len({row["subject"] for row in rows})}
@@ -121,11 +125,25 @@ def choose_rows(recipe: EvaluateRecipe, corpus_dir: str | Path) -> tuple[str, li
     split, table = next(((name, rows) for name, rows in loaded if len(rows)), (wanted[-1], None))
     if table is None:
         raise InputError(f"{Path(corpus_dir).name}: holds no row in split {' or '.join(wanted)}")
-    return split, limit_rows(recipe, table.to_list())
+    return split, limit_rows(recipe, table.to_list(), load_codec(corpus_dir))
 
 
-def limit_rows(recipe: EvaluateRecipe, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return at most as many rows as the recipe allows, drawn at random, in their order."""
+def limit_rows(recipe: EvaluateRecipe, rows: list[dict[str, Any]], codec: Codec) -> list[dict[str, Any]]:
+    """Return at most as many rows as the recipe allows, drawn at random, in their order.
+
+    Trials that set the person's scale are not scored: what is read of them knows the trials that came after.
+
+    Raises
+    ------
+    InputError
+        If no others are there.
+    """
+    if codec.calibration_trials:
+        rows = [row for row in rows if row["rank"] > codec.calibration_trials]
+        if not rows:
+            raise InputError(
+                f"no trial is left to score: the first {codec.calibration_trials} of a person set the scale"
+            )
     if recipe.max_rows is None or recipe.max_rows >= len(rows):
         return rows
     chosen = make_rng(recipe.seed, "evaluate", "rows").choice(len(rows), recipe.max_rows, replace=False)
@@ -176,6 +194,8 @@ def _collect_trials(
             f"the codec learned from the labels of clip fold {fold}: its clips are counted as seen in training"
         )
         fold = None
+    if codec.calibration_trials:
+        stage.notes.append(NOT_SCORED.format(codec.calibration_trials))
     train = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
     noise = None if source is None else read_noise(source, codec, style, rows, recipe.seed)
     return Trials(rows, split, divide_protocols(rows, fold), codec, style, train, noise)
@@ -210,25 +230,6 @@ def _open_probe(target: str, recipe: EvaluateRecipe, corpus_dir: str | Path) -> 
     rows = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
     name = {"emotion": "linear probe", "clip": "clip recogniser"}[target]
     yield LinearProbe(load_codec(corpus_dir), rows, target=target, name=name)
-
-
-def _learn_svm(stage: Stage, source: Source, recipe: EvaluateRecipe, corpus_dir: str | Path) -> list[OpenReader]:
-    """Return the field's SVM, which is kept in the stage; nothing but a note where it cannot be had."""
-    rows = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
-    people = sorted({row["subject"] for row in rows})
-    folds = {row["clip"]: row["clip_fold"] for row in rows if row["clip"] is not None}
-    unseen = frozenset() if recipe.held_out_fold is None else frozenset({recipe.held_out_fold})
-    try:
-        weights = fit_svm(source, people, folds, unseen, recipe.svm_every, recipe.seed)
-    except InputError as error:
-        stage.notes.append(f"left out: {error}")
-        return []
-    write_bytes(stage.folder / SVM_FILE, weights.dump())
-    stage.notes.append(
-        f"DE + SVM learned from {weights.n_people} training people, every {weights.every}. second; it votes per trial "
-        "and its penalty is fixed"
-    )
-    return [lambda: nullcontext(FieldSvm(source, weights))]
 
 
 def _fingerprint(source: Source, reads: str) -> str:

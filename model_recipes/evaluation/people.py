@@ -12,7 +12,7 @@ from dataset_builder.score_rows import ScoredPeople, read_people
 from dataset_builder.sources import SOURCES
 from dataset_builder.sources.base import Source
 from dataset_builder.stage import Stage, find_finished, fingerprint_files, open_stage
-from model_recipes.evaluate import limit_rows
+from model_recipes.evaluate import NOT_SCORED, limit_rows
 from model_recipes.evaluation.claims import Exposure, find_exposure, find_trained
 from model_recipes.evaluation.package import Package, find_package
 from model_recipes.evaluation.plain_models import describe_model_files, is_plain, note_unknown
@@ -117,7 +117,9 @@ def collect_trials(
     """Return the trials with what may be claimed of them; what a reader must know goes into the stage's notes."""
     used = [person for person in people.facts if person.state == "used"]
     trained = find_trained(used, exposure, (source_name, source.info.synthetic))
-    rows = limit_rows(recipe, people.rows)
+    rows = limit_rows(recipe, people.rows, package.codec)
+    if package.codec.calibration_trials:
+        stage.notes.append(NOT_SCORED.format(package.codec.calibration_trials))
     unsure = [person.subject for person in used if not exposure.can_tell(person, source.info.name)]
     stage.notes += [note_unknown(package.path)] if is_plain(package.path) else []
     stage.notes += list_notes(exposure, trained, unsure, [person.subject for person in used], recipe.protocol)

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builder.codecs import Codec
-from dataset_builder.manifest import MANIFEST, hash_file, read_manifest
+from dataset_builder.errors import InputError
+from dataset_builder.manifest import MANIFEST, hash_file, read_manifest, write_bytes
 from dataset_builder.noise import NoiseSource
 from dataset_builder.prompts import Style
 from dataset_builder.score_rows import read_people
 from dataset_builder.sources.base import Source
-from model_recipes.evaluation.svm import SVM_FILE, FieldWeights
+from dataset_builder.stage import Stage
+from model_recipes.evaluation.recipe import EvaluateRecipe
+from model_recipes.evaluation.svm import SVM_FILE, FieldSvm, FieldWeights, fit_svm
 
 
 def read_noise(
@@ -21,6 +24,35 @@ def read_noise(
     made = read_people(NoiseSource(source, seed), codec, style, people, seed, title="noise").rows
     by_id = {row["row_id"]: row for row in made}
     return [by_id[row["row_id"]] for row in rows]
+
+
+def learn_svm(
+    stage: Stage, source: Source, train_rows: Sequence[dict[str, Any]], recipe: EvaluateRecipe
+) -> FieldSvm | None:
+    """Fit the field's SVM on the people of training rows and keep it in the stage; None with a note if that cannot be.
+
+    Parameters
+    ----------
+    stage : Stage
+    source : Source
+    train_rows : sequence of rows
+        Without those of clips that are to be new.
+    recipe : EvaluateRecipe
+    """
+    people = sorted({row["subject"] for row in train_rows})
+    folds = {row["clip"]: row["clip_fold"] for row in train_rows if row["clip"] is not None}
+    unseen = frozenset() if recipe.held_out_fold is None else frozenset({recipe.held_out_fold})
+    try:
+        weights = fit_svm(source, people, folds, unseen, recipe.svm_every, recipe.seed)
+    except InputError as error:
+        stage.notes.append(f"left out: {error}")
+        return None
+    write_bytes(stage.folder / SVM_FILE, weights.dump())
+    stage.notes.append(
+        f"DE + SVM learned from {weights.n_people} training people, every {weights.every}. second; it votes per trial "
+        "and its penalty is fixed"
+    )
+    return FieldSvm(source, weights)
 
 
 def find_weights(corpus_dir: Path, unseen_folds: frozenset[int]) -> FieldWeights | None:

@@ -10,17 +10,18 @@ from factories import make_corpus
 from long_way import ask_transformers
 
 from dataset_builder.codecs.band_power import BandPowerCodec
-from dataset_builder.corpus import load_codec, load_split
+from dataset_builder.corpus import CorpusRecipe, build_corpus, load_codec, load_split
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import hash_file, read_manifest
 from dataset_builder.prompts import DEFAULT_STYLE
 from dataset_builder.recipe import StrictModel
+from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
 from dataset_builder.stage import open_stage
 from dataset_builder.types import EMOTIONS
 from model_recipes import run_evaluate
 from model_recipes.checkpoint import load_model
 from model_recipes.engine import Engine
-from model_recipes.evaluate import EvaluateRecipe, choose_rows, evaluate_models, name_readers
+from model_recipes.evaluate import EvaluateRecipe, choose_rows, evaluate_models, limit_rows, name_readers
 from model_recipes.evaluation.probe import LinearProbe
 from model_recipes.evaluation.readers import GgufReader, HFReader
 from model_recipes.gguf import GgufRecipe, export_gguf
@@ -225,6 +226,25 @@ def test_without_a_held_out_fold_there_is_one_protocol(corpus, tmp_path):
     recipe = EvaluateRecipe(held_out_fold=None, probes=["emotion"], max_rows=10)
     manifest = evaluate_models(recipe, corpus, [], tmp_path / "evaluation")
     assert {(metric.protocol, metric.n) for metric in manifest.metrics if metric.name == "accuracy"} == {(SEEN, 10)}
+
+
+def test_trials_that_set_the_scale_are_not_scored(tmp_path):
+    write_cohort(SynthRecipe(subjects=6, signals=0), tmp_path / "raw")
+    values = {
+        "name": "calibrated",
+        "version": 1,
+        "codec": {"name": "band_power", "normalization": {"mode": "calibration", "trials": 5}},
+        "split": {"protocol": "ranges", "train": [0, 3], "validation": [4, 4], "test": [5, 5]},
+    }
+    build_corpus(CorpusRecipe.model_validate(values), tmp_path / "raw", tmp_path / "corpus")
+    recipe = EvaluateRecipe(held_out_fold=None, probes=["emotion"])
+    manifest = evaluate_models(recipe, tmp_path / "corpus", [], tmp_path / "evaluation")
+    assert {metric.n for metric in manifest.metrics if metric.name == "accuracy"} == {28 - 5}
+    assert "the first 5 trials of each person set the scale and are not scored" in manifest.notes
+    _, rows = choose_rows(recipe, tmp_path / "corpus")
+    assert min(row["rank"] for row in rows) == 6
+    with pytest.raises(InputError, match="no trial is left to score: the first 5 of a person set the scale"):
+        limit_rows(recipe, [row | {"rank": 2} for row in rows], load_codec(tmp_path / "corpus"))
 
 
 def test_readers_of_one_kind_get_the_folders_name(model_dir, gguf_dir):
