@@ -285,3 +285,14 @@ def test_nothing_of_a_failed_start_is_left(whole, tmp_path, monkeypatch):
     with pytest.raises(InputError):
         Engine(path, n_threads=1)
     assert [entry for entry in Path(tmp_path).iterdir() if entry != path] == []
+
+
+def test_a_server_that_is_closed_at_once_does_not_hang(gguf_dir):
+    """On one core its main loop begins after the constructor returned; llama.cpp would then miss being told to end."""
+    program = (
+        "import os, sys; from pathlib import Path; from model_recipes.runtime.server import LocalServer\n"
+        "if hasattr(os, 'sched_setaffinity'): os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+        "for _ in range(40): LocalServer(Path(sys.argv[1]), 1, 64).close()"
+    )
+    command = [sys.executable, "-c", program, str(gguf_dir / "tiny-F32.gguf")]
+    assert subprocess.run(command, capture_output=True, timeout=100, check=False).returncode == 0
