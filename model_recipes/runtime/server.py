@@ -80,7 +80,7 @@ class LocalServer:
         except RuntimeError:  # says no more than that it failed
             shutil.rmtree(self._folder, ignore_errors=True)
             raise EngineError(f"{path.name}: llama.cpp cannot load it; is it a complete language model?") from None
-        # Answered by the server's main loop, which runs by then: closed before, llama.cpp would wait for its end for ever.
+        # Answered by the server's main loop, which runs by then: closed before, it would never hear that it shall end.
         self.forget()
         if large_pages:
             use_large_pages(before)
