@@ -148,7 +148,7 @@ class _Export:
         self.stage.metrics += metrics
 
     def compare_with_f16(self) -> None:
-        """Tell how often each file chooses the label that the F16 file chooses, where there is one."""
+        """Compare the label that each file chooses with that of the F16 file, where there is one."""
         n = len(self.reference.prompts)
         if n < MIN_PROMPTS:
             self.stage.notes.append(
@@ -159,6 +159,7 @@ class _Export:
         for file_type, scores in self.scores.items():
             if file_type != "F16":
                 found = compare_labels("label_agreement_f16", scores, exact, file_type, self.reference)
+                check_gates(f"{self.recipe.name}-{file_type}.gguf", file_type, [found], self.recipe.gates)
                 self.stage.metrics.append(found)
 
     def write_adapter(self, adapter_dir: str | Path) -> None:

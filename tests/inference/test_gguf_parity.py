@@ -3,21 +3,28 @@
 import numpy as np
 import pytest
 import torch
+from gguf import GGUFReader
 from safetensors.numpy import load_file, save_file
 
 from dataset_builder.errors import CopilotError, InputError, RecipeError, StageError
 from dataset_builder.manifest import Metric, read_manifest
 from dataset_builder.recipe import validate
+from model_recipes import gguf as gguf_stage
 from model_recipes.checkpoint import load_model
+from model_recipes.exporting import parity_gates
 from model_recipes.exporting.logits import GgufRuntime
 from model_recipes.exporting.model import open_model
 from model_recipes.exporting.parity_gates import ParityGates, check_gates
 from model_recipes.exporting.parity_reference import Answer
 from model_recipes.exporting.report import REPORT_FILE, group_fallbacks
+from model_recipes.exporting.write import write_gguf
 from model_recipes.gguf import GgufRecipe, export_gguf
 from tests.inference.test_gguf_export import copy_model
 
 RECIPE = GgufRecipe(name="tiny", types=["F16"], perplexity_windows=2, parity_prompts=2)
+
+#: Of one block, which begins with its scale.
+BLOCK_BYTES = {"Q5_0": 22, "Q8_0": 34}
 
 
 def make_metric(name, value, n=4):
@@ -42,7 +49,8 @@ def test_manifest_tells_every_measure_of_every_file(gguf_dir):
     manifest = read_manifest(gguf_dir)
     for file in manifest.facts["files"]:
         found = {m.name: m for m in manifest.metrics if m.reader == f"GGUF {file['type']}"}
-        assert set(ParityGates.model_fields) | {"perplexity", "top1_agreement"} <= set(found)
+        against_f16 = {"label_agreement_f16"} if file["type"] == "F16" else set()  # not with itself
+        assert set(ParityGates.model_fields) - against_f16 | {"perplexity", "top1_agreement"} <= set(found)
         assert sum(file["tensors"].values()) == 26
     exact = {m.name: m.value for m in manifest.metrics if m.reader == "GGUF F32"}
     assert exact["logit_difference"] < 1e-3
@@ -74,16 +82,67 @@ def test_gates_stop(name, file_type, value, message):
         check_gates("x.gguf", file_type, [make_metric(name, value)], ParityGates())
 
 
-def test_a_share_is_a_gate_only_on_enough_prompts():
-    check_gates("x.gguf", "Q4_K_M", [make_metric("label_agreement", 0.5, n=99)], ParityGates())
-    check_gates("x.gguf", "Q4_K_M", [make_metric("label_agreement", 0.97, n=100)], ParityGates())
-    with pytest.raises(StageError, match=r"label agreement is 0\.96; accepted: at least 0\.97"):
-        check_gates("x.gguf", "Q4_K_M", [make_metric("label_agreement", 0.96, n=100)], ParityGates())
+@pytest.mark.parametrize(
+    ("file_type", "kl", "change"),  # the worst of sound exports, and what breaks one
+    [
+        ("F32", (3e-9, 1e-4), (2e-7, 0.01)),
+        ("F16", (6e-6, 0.02), (6.5e-4, 0.05)),
+        ("BF16", (1.1e-5, 0.1), (1.1e-4, 0.5)),
+        ("Q8_0", (0.004, 0.44), (-0.009, 0.9)),
+        ("Q5_K_M", (0.116, 0.44), (-0.129, 0.9)),
+        ("Q4_K_M", (0.074, 0.44), (0.122, 0.9)),
+        ("Q4_0", (0.394, 9.0), (0.26, 0.9)),
+    ],
+)
+def test_every_type_has_limits_between_sound_and_broken(file_type, kl, change):
+    for name, (sound, broken) in {"kl_divergence": kl, "perplexity_change": change}.items():
+        check_gates("x.gguf", file_type, [make_metric(name, sound)], ParityGates())
+        for value in (broken, float("nan")):
+            with pytest.raises(StageError, match=f"^x.gguf: {name.replace('_', ' ')} is "):
+                check_gates("x.gguf", file_type, [make_metric(name, value)], ParityGates())
+
+
+def double_scales(path, name):
+    tensor = next(tensor for tensor in GGUFReader(path, "r+").tensors if tensor.name == name)
+    scales = tensor.data.reshape(-1, BLOCK_BYTES[tensor.tensor_type.name])[:, :2]
+    scales[:] = (scales.copy().view(np.float16) * 2).view(np.uint8)
+    tensor.data.flush()
+
+
+@pytest.mark.parametrize("file_type", ["Q8_0", "Q5_K_M", "Q4_K_M", "Q4_0"])
+def test_a_tensor_with_wrong_scales_is_not_published(file_type, model_dir, corpus, tmp_path, monkeypatch):
+    def write_damaged(path, *rest):
+        write_gguf(path, *rest)
+        double_scales(path, "token_embd.weight")
+
+    monkeypatch.setattr(gguf_stage, "write_gguf", write_damaged)
+    recipe = RECIPE.model_copy(update={"types": [file_type], "imatrix": None})
+    with pytest.raises(StageError, match=rf"^tiny-{file_type}\.gguf: (kl div|perplexity ch)\w+ is .*; accepted: "):
+        export_gguf(recipe, model_dir, corpus, tmp_path / "gguf")
+    assert not (tmp_path / "gguf").exists()
+
+
+@pytest.mark.parametrize("name", ["label_agreement", "label_agreement_f16"])
+def test_a_share_is_a_gate_only_on_enough_prompts(name):
+    check_gates("x.gguf", "Q4_K_M", [make_metric(name, 0.5, n=99)], ParityGates())
+    check_gates("x.gguf", "Q4_K_M", [make_metric(name, 0.97, n=100)], ParityGates())
+    with pytest.raises(StageError, match=rf"{name.replace('_', ' ')} is 0\.96; accepted: at least 0\.97"):
+        check_gates("x.gguf", "Q4_K_M", [make_metric(name, 0.96, n=100)], ParityGates())
+
+
+def test_labels_are_held_to_those_of_the_f16_file(model_dir, corpus, tmp_path, monkeypatch):
+    """The random model's label turns with any rounding; here even few prompts are a gate, and fp32 is none."""
+    monkeypatch.setattr(parity_gates, "MIN_PROMPTS", 1)
+    gates = ParityGates(label_agreement={"Q4_K_M": None})
+    recipe = RECIPE.model_copy(update={"types": ["Q4_K_M", "F16"], "gates": gates})
+    with pytest.raises(StageError, match=r"^tiny-Q4_K_M\.gguf: label agreement f16 is 0; accepted: at least 0\.97$"):
+        export_gguf(recipe, model_dir, corpus, tmp_path / "gguf")
+    assert not (tmp_path / "gguf").exists()
 
 
 def test_a_recipe_changes_one_gate_and_keeps_the_others():
     gates = validate(ParityGates, {"kl_divergence": {"Q4_K_M": 0.1, "F16": None}}, "x")
-    assert gates.kl_divergence == {"F32": 1e-6, "F16": None, "BF16": 1e-2, "Q8_0": 0.02, "Q4_K_M": 0.1}
+    assert gates.kl_divergence == ParityGates().kl_divergence | {"F16": None, "Q4_K_M": 0.1}
     check_gates("x.gguf", "F16", [make_metric("kl_divergence", 9.0)], gates)
     assert gates.greedy_agreement == ParityGates().greedy_agreement
     with pytest.raises(RecipeError, match=r"kl_divergence\.Q3"):
