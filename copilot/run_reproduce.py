@@ -3,10 +3,14 @@
 import argparse
 import os
 
+from dataset_builder.errors import InputError
 from model_recipes import run_reproduce
 
 #: The experiment that ends with a record, which only this package can draft.
 PAPER = "paper"
+
+#: Options that only the paper's experiments take, and those that only a reader takes.
+_OF_PAPER, _OF_READERS = ("base", "budget", "larger", "text"), ("normalization",)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -21,12 +25,11 @@ def make_parser() -> argparse.ArgumentParser:
     experiment.choices = [*(experiment.choices or ()), PAPER]
     experiment.help = f"{experiment.help}, or the paper's experiments"
     only = parser.add_argument_group("only with paper")
-    only.add_argument("--base", default="tiny", help="tiny, smollm2, a Hub id or a model folder (default: tiny)")
+    only.add_argument("--base", help="tiny, smollm2, a Hub id or a model folder (default: tiny)")
     only.add_argument(
         "--budget",
-        default="small",
         choices=["small", "full"],
-        help="36 people and few steps, or everything as published",
+        help="36 people and few steps, or everything as published (default: small)",
     )
     only.add_argument(
         "--larger",
@@ -42,12 +45,25 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
+    check_arguments(args)
     if args.experiment != PAPER:
         return run_reproduce.main(argv)
-    if args.base in ("tiny", "smollm2") and not args.larger:
+    if args.base in (None, "tiny", "smollm2") and not args.larger:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the Hub's client is imported below
     from copilot.paper import PaperOptions, reproduce_paper
 
-    keys = ("faced", "out", "base", "budget", "larger", "text", "set")
-    print(reproduce_paper(PaperOptions(**{key: getattr(args, key) for key in keys}), workers=args.workers))
+    options = PaperOptions(**run_reproduce.pick_options(args, ("faced", "out", *_OF_PAPER, "set")))
+    print(reproduce_paper(options, workers=args.workers))
     return 0
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse options that the experiment does not take.
+
+    Raises
+    ------
+    InputError
+    """
+    foreign, owner = (_OF_READERS, "a reader") if args.experiment == PAPER else (_OF_PAPER, PAPER)
+    if stray := [f"--{key}" for key in foreign if getattr(args, key)]:
+        raise InputError(f"{', '.join(stray)}: only with {owner}; found {args.experiment}")

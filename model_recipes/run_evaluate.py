@@ -14,6 +14,9 @@ from model_recipes.evaluation.report import REPORT_FILE, format_table
 
 RECIPES = Path(__file__).parent / "recipes"
 
+#: Options that choose among the people of a folder, or the model under an adapter; a corpus has chosen.
+_WITH_FACED = ("source", "subjects", "protocol", "base")
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command's options."""
@@ -28,13 +31,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--corpus", help="corpus folder whose test people are scored; with --faced: the model's own, if it was moved")
     add("--faced", metavar="DIR", help="folder in FACED's layout whose people are scored with the model's own codec")
-    add("--source", default="faced", choices=sorted(SOURCES), help="layout of --faced (default: %(default)s)")
+    add("--source", choices=sorted(SOURCES), help="layout of --faced (default: faced)")
     add("--subjects", metavar="LIST", help="with --faced: all, or names and ranges as 80-99,sub101 (default: all)")
     add(
         "--protocol",
-        default="auto",
         metavar="NAME",
-        help="with --faced: " + "; ".join(f"{name}: {what}" for name, what in PROTOCOL_NAMES.items()),
+        help="with --faced (default: auto): " + "; ".join(f"{name}: {what}" for name, what in PROTOCOL_NAMES.items()),
     )
     add("--base", metavar="PATH", help="with --faced: the model under an adapter, if it was moved")
     add("--out", default="evaluation", help="folder to write (default: %(default)s)")
@@ -66,7 +68,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError("evaluate: give --corpus (its unseen people) or --faced (the people of a folder)")
     if args.faced and len(args.model) != 1:
         raise InputError(f"--faced: takes one --model, found {len(args.model)}; each has a codec of its own")
-    if not args.faced and (stray := [f"--{key}" for key in ("subjects", "base") if getattr(args, key)]):
+    if not args.faced and (stray := [f"--{key}" for key in _WITH_FACED if getattr(args, key)]):
         raise InputError(f"{', '.join(stray)}: only with --faced")
 
 
@@ -90,8 +92,8 @@ def _evaluate(args: argparse.Namespace, recipe: EvaluateRecipe) -> Manifest:
         args.faced,
         args.out,
         subjects=args.subjects,
-        protocol=args.protocol,
-        source_name=args.source,
+        protocol=args.protocol or "auto",
+        source_name=args.source or "faced",
         base_dir=args.base,
         corpus_dir=args.corpus,
         n_threads=args.threads,

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+from collections.abc import Iterable
+from typing import Any
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -18,9 +20,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", default="reproduction", metavar="DIR", help="folder to write (default: %(default)s)")
     parser.add_argument(
         "--normalization",
-        default="session",
         choices=["session", "none", "calibration", "causal"],
-        help="which trials of a person set the scale (default: %(default)s)",
+        help="which trials of a person set the scale of a reader's codes (default: session)",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that read recordings (default: %(default)s)")
     parser.add_argument(
@@ -40,6 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     from model_recipes.reproduce import ReproduceOptions, reproduce
 
     keys = ("experiment", "faced", "out", "normalization", "set")
-    options = ReproduceOptions(**{key: getattr(args, key) for key in keys})
-    print(reproduce(options, workers=args.workers))
+    print(reproduce(ReproduceOptions(**pick_options(args, keys)), workers=args.workers))
     return 0
+
+
+def pick_options(args: argparse.Namespace, keys: Iterable[str]) -> dict[str, Any]:
+    """Return the options that were given; the others keep the defaults of what takes them."""
+    return {key: value for key in keys if (value := getattr(args, key)) is not None}

@@ -500,7 +500,9 @@ def test_command_scores_people(raw, reader_dir, tmp_path, capsys):
     [
         (["--model", "x"], "give --corpus"),
         (["--faced", "raw"], "takes one --model, found 0"),
-        (["--corpus", "c", "--subjects", "1-2"], "--subjects: only with --faced"),
+        (["--corpus", "c", "--subjects", "1-2"], "^--subjects: only with --faced$"),
+        (["--corpus", "c", "--protocol", "auto"], "^--protocol: only with --faced$"),
+        (["--corpus", "c", "--source", "faced", "--base", "b"], "^--source, --base: only with --faced$"),
     ],
 )
 def test_options_that_do_not_go_together(arguments, message):

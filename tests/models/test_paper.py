@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from copilot.paper import PaperOptions, reproduce_paper
-from copilot.run_reproduce import make_parser
-from dataset_builder.errors import RecipeError
+from copilot.run_reproduce import main, make_parser
+from dataset_builder.errors import InputError, RecipeError
 from dataset_builder.manifest import Metric, read_manifest
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
 from model_recipes.adapter import train_adapter
@@ -186,3 +186,30 @@ def test_the_command_takes_readers_and_the_paper():
     assert (args.base, args.budget, args.larger) == ("smollm2", "full", ["some/base"])
     assert parser.parse_args(["faced-reader", "--faced", "FACED"]).experiment == "faced-reader"
     assert not [action.dest for action in parser._actions if not action.help]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["paper", "--normalization", "session"], "--normalization: only with a reader; found paper"),
+        (["faced-reader", "--base", "tiny"], "--base: only with paper; found faced-reader"),
+        (
+            ["faced-reader-segments", "--budget", "small", "--larger", "b", "--text", "t"],
+            "--budget, --larger, --text: only with paper; found faced-reader-segments",
+        ),
+    ],
+)
+def test_options_of_another_experiment_are_refused(arguments, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        main([*arguments, "--faced", "FACED"])
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [([], ("tiny", "small", [], None)), (["--base", "b", "--text", "t"], ("b", "small", [], "t"))],
+)
+def test_options_that_are_not_given_keep_their_defaults(given, kept, monkeypatch, capsys):
+    monkeypatch.setattr("copilot.paper.reproduce_paper", lambda options, workers: options.model_dump_json())
+    assert main(["paper", "--faced", "FACED", *given]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert tuple(found[key] for key in ("base", "budget", "larger", "text")) == kept
