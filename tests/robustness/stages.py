@@ -1,8 +1,9 @@
-"""Every command that writes, with budgets too small to learn anything, each working on what others before it wrote.
+"""Every stage and every other command that writes, with budgets too small to learn anything.
 
-A new one gets one line in `STAGES` and meets every trouble from then on. Not here: ``demo`` and ``reproduce``, which
-run these stages one after the other; ``push``, which writes to the Hub alone (``tests/hub/test_killed.py``); ``app``,
-``live`` and ``replay``, which keep nothing; ``review``, whose log holds the time of each step (`CHANGES`).
+Each works on what others before it wrote. A new one gets one line in `STAGES` and meets every trouble from then on; a
+stage that has none fails `test_trouble`. Not here: ``demo`` and ``reproduce``, which run these stages one after the
+other; ``push``, which writes to the Hub alone (``tests/hub/test_killed.py``); ``app``, ``live`` and ``replay``, which
+keep nothing; ``review``, whose log holds the time of each step (`CHANGES`).
 """
 
 import contextlib
@@ -117,6 +118,37 @@ def _evaluate(inputs: Path, out: Path) -> None:
     evaluate_models(recipe, inputs / "corpus", [inputs / "merge"], out)
 
 
+def _evaluate_people(inputs: Path, out: Path) -> None:
+    from model_recipes.evaluate import EvaluateRecipe
+    from model_recipes.evaluation.people import evaluate_people
+
+    recipe = _make(EvaluateRecipe, {"controls": "off", "max_rows": 4, "probes": ["emotion"]}, inputs)
+    evaluate_people(recipe, inputs / "merge", inputs / "synth", out, subjects="4", corpus_dir=inputs / "corpus")
+
+
+def _make_lessons(inputs: Path) -> Any:
+    from model_recipes.training.adapter_recipe import AdapterRecipe
+
+    values = {"schedule": [{"epochs": 1}] * 2, "batch_size": 32, "warmup_steps": 0, "eval_rows": 1}
+    values |= {"lora": {"r": 2, "alpha": 4}, "precision": "fp32", "learning_rate": 1e-3}
+    return _make(AdapterRecipe, values, inputs)
+
+
+def _paper_steps(inputs: Path, out: Path) -> None:
+    from model_recipes.evaluate import EvaluateRecipe
+    from model_recipes.paper_study.steps import StepsRecipe, train_in_steps
+
+    recipe = StepsRecipe(adapter=_make_lessons(inputs), evaluate=_make(EvaluateRecipe, {"max_rows": 2}, inputs))
+    train_in_steps(recipe, inputs / "recover", inputs / "corpus", out)
+
+
+def _paper_answers(inputs: Path, out: Path) -> None:
+    from model_recipes.paper_study.answers import AnswersRecipe, Asked, compare_answers
+
+    asked = [Asked(name, inputs / "corpus", inputs / "recover", inputs / "adapter") for name in ("control", "other")]
+    compare_answers(AnswersRecipe(questions=2), asked, inputs / "base", out)
+
+
 def _record(inputs: Path, out: Path) -> None:
     from copilot.record_stage import RecordOptions, draft_record
 
@@ -224,6 +256,9 @@ STAGES: dict[str, Case] = {
     "merge": Case(_merge, "adapter", ("adapter",)),
     "gguf": Case(_gguf, "merge", ("merge",)),
     "evaluate": Case(_evaluate, "merge", ("merge",)),
+    "evaluate-people": Case(_evaluate_people, "synth/EEG_Features/DE", ("merge",)),
+    "paper-steps": Case(_paper_steps, "corpus", ("recover",)),
+    "paper-answers": Case(_paper_answers, "adapter", ("adapter",)),
     "record": Case(_record, "recording.edf", ("gguf",), _write_recording),
     "reader": Case(_reader, "read/corpus", (), _write_evidence),
     "pseudo-quantise": Case(_pseudo_quantise, "base", ("base",)),

@@ -4,7 +4,9 @@ After a restart the result is byte for byte that of a run that was left alone, a
 the whole matrix, `make test` a part that holds every trouble.
 """
 
-from collections.abc import Callable
+import ast
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,11 @@ import pytest
 from dataset_builder.stage_folder import lock_folder
 from tests.robustness.stages import STAGES
 from tests.robustness.trouble import TROUBLES, Ending, copy_inputs, preload, read_tree, restore_inputs, run_stage
+
+REPO = Path(__file__).parents[2]
+
+#: How a stage is opened under a name.
+OPENED = r"open_stage\('|open_shared_stage\(processes, '"
 
 #: Where in a stage's writes a trouble comes: at the first, in the middle, at the last.
 POINTS: dict[str, tuple[float, ...]] = {
@@ -144,6 +151,21 @@ def test_the_second_who_writes_is_told(name: str, pipeline: Any, tmp_path: Path)
 
 def test_every_trouble_is_in_the_quick_part() -> None:
     assert {trouble for _, trouble, _ in DIAGONAL} == set(TROUBLES) == set(POINTS)
+
+
+def list_stages() -> Iterator[str]:
+    """Yield the name of each function of ours that opens a stage of its own."""
+    for package in ("dataset_builder", "model_recipes", "copilot", "cards", "hub_scripts"):
+        for path in (REPO / package).rglob("*.py"):
+            functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+            yield from (function.name for function in functions if re.search(OPENED, ast.unparse(function)))
+
+
+def test_every_stage_meets_the_troubles() -> None:
+    tried = (REPO / "tests" / "robustness" / "stages.py").read_text()
+    found = set(list_stages())
+    assert {"build_corpus", "train_adapter", "evaluate_models", "evaluate_people", "train_in_steps"} <= found
+    assert [name for name in sorted(found) if f"{name}(" not in tried] == []
 
 
 @pytest.mark.nightly
