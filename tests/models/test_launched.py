@@ -1,10 +1,13 @@
 """The lines of docs/machines.md that start several processes, as they stand there, on made-up data without a GPU."""
 
+import importlib
 import os
+import re
 import shlex
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import factories
@@ -14,12 +17,14 @@ from distributed_worker import ADAPTER, compare_weights, make_recover
 
 from dataset_builder.errors import InputError
 from dataset_builder.manifest import read_manifest
-from model_recipes.adapter import train_adapter
-from model_recipes.recover import recover_model
-from model_recipes.training.distributed import check_sharing, join_processes, refuse_company
+from dataset_builder.recipe import load_recipe
+from model_recipes.adapter import AdapterRecipe, train_adapter
+from model_recipes.recover import RecoverRecipe, recover_model
+from model_recipes.training.distributed import Processes, check_sharing, divide_batch, join_processes, refuse_company
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "machines.md"
+CONFIGS = ROOT / "model_recipes" / "accelerate"
 SHARDED = Path(__file__).with_name("sharded_worker.py")
 
 
@@ -27,6 +32,38 @@ def list_lines(*parts: str) -> list[str]:
     """Return the documented lines that start processes and have all these parts."""
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.startswith(("accelerate ", "torchrun ")) and all(p in line for p in parts)]
+
+
+def list_launches() -> list[str]:
+    """Return every line that starts processes: of the page, of the configurations' comments, of the job files."""
+    paths = [PAGE, *CONFIGS.glob("*.yaml"), *(ROOT / "hub_scripts" / "jobs").glob("*.yaml")]
+    lines = [line.replace("/project/", "") for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return sorted({found[0] for line in lines if (found := re.search(r"\b(accelerate launch|torchrun) -.*", line))})
+
+
+def count_processes(words: list[str]) -> int:
+    """Return how many processes the words before ``-m`` start."""
+    given = dict(pairwise(words))
+    if count := given.get("--num_processes") or given.get("--nproc-per-node"):
+        return int(count)
+    return int(yaml.safe_load((ROOT / given["--config_file"]).read_text(encoding="utf-8"))["num_processes"])
+
+
+@pytest.mark.parametrize("line", list_launches())
+def test_every_launched_recipe_can_be_shared(line):
+    words = shlex.split(line)
+    at = words.index("-m")
+    command = importlib.import_module(words[at + 1])
+    args = command.make_parser().parse_args(words[at + 2 :])
+    kind = {"adapter": AdapterRecipe, "recover": RecoverRecipe}[command.__name__.rpartition("run_")[2]]
+    recipe = load_recipe(ROOT / args.recipe, kind, overrides=args.set)
+    size = recipe.batch_size if kind is AdapterRecipe else recipe.train.batch_size
+    assert divide_batch(size, Processes(count=count_processes(words[:at])), "line") >= 1
+
+
+def test_the_lines_are_found():
+    counts = [count_processes(shlex.split(line.split(" -m ")[0])) for line in list_launches()]
+    assert set(counts) == {1, 2, 8, 16}
 
 
 def start(line: str, root: Path, *options: str) -> subprocess.Popen[str]:
@@ -77,6 +114,15 @@ def compare(one: Path, other: Path) -> None:
     losses = [loss for _, loss in expected.facts["loss"]]
     assert [loss for _, loss in found.facts["loss"]] == pytest.approx(losses, abs=2e-3)
     compare_weights(one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_one_launched_process_trains_as_the_plain_command(folder):
+    (line,) = [line for line in list_launches() if "cpu.yaml" in line]
+    (told,) = finish(start(line, folder, "--recipe", "adapter.yaml", "--out", "adapter-cpu"))
+    assert told.count("wrote adapter-cpu") == 1
+    compare(folder / "adapter-one", folder / "adapter-cpu")
 
 
 @pytest.mark.slow
