@@ -10,15 +10,25 @@ STRICTEST = "unseen subjects and clips"
 
 
 def list_verdicts(chain: Chain) -> list[dict[str, Any]]:
-    """Return the verdicts on what this folder holds: ``reader``, ``protocol``, ``reads_eeg``, ``text``, ``clips``."""
+    """Return the verdicts on what this folder holds: ``reader``, ``protocol``, ``reads``, ``text``, ``clips``."""
     own = chain.own_readers()
     return [verdict for verdict in chain.verdicts() if verdict["reader"] in own]
+
+
+def has_passed(verdict: dict[str, Any]) -> bool:
+    """Tell whether a reader was above every control that is told nothing of the trial's own EEG."""
+    return verdict.get("reads") in ("film", "eeg")
+
+
+def reads_eeg(verdict: dict[str, Any]) -> bool:
+    """Tell whether a reader was also above the EEG of another person at the same clip."""
+    return verdict.get("reads") == "eeg"
 
 
 def is_supported(chain: Chain, reader: str, protocol: str) -> bool:
     """Tell whether the controls of one reader under one protocol were run and passed, on recorded people."""
     told = [v for v in list_verdicts(chain) if v["reader"] == reader and v["protocol"] == protocol]
-    return not chain.synthetic and any(verdict["reads_eeg"] is True for verdict in told)
+    return not chain.synthetic and any(map(has_passed, told))
 
 
 def say_verdict(chain: Chain) -> str:
@@ -28,12 +38,12 @@ def say_verdict(chain: Chain) -> str:
     verdicts = list_verdicts(chain)
     if not verdicts:
         return "Nothing is claimed of it: no evaluation with controls is at hand."
-    passed = [v for v in verdicts if v["reads_eeg"] is True]
-    if any(v["protocol"] == STRICTEST for v in passed):
-        return "On people and clips that training never met, its controls pass: its answers depend on the EEG."
-    if passed:
-        return (
-            "On people whom training never met its controls pass, but only on clips that it knows: how much of that is "
-            "the clip stands in the table of controls."
-        )
-    return "Its controls do not pass: it is not shown that its answers depend on the EEG."
+    passed = [verdict for verdict in verdicts if has_passed(verdict)]
+    if not passed:
+        return "Its controls do not pass: it is not shown that its answers depend on the EEG."
+    strict = [verdict for verdict in passed if verdict["protocol"] == STRICTEST]
+    people = "people and clips that training never met" if strict else "people whom training never met, at known clips"
+    said = f"On {people}, its answers depend on the EEG"
+    if any(map(reads_eeg, strict or passed)):
+        return f"{said}, and on more of it than people at the same clip share."
+    return f"{said}; they are not shown to depend on anything of the person beyond the film."

@@ -33,7 +33,7 @@ def lint_card(
     files : collection of str, optional
         Paths in the repository; patterns, pictures and links are checked against them. None: they are not known.
     verdicts : sequence of dict
-        ``reader``, ``protocol`` and ``reads_eeg`` of each reader whose controls were run. Without one that passed, no
+        ``reader``, ``protocol`` and ``reads`` of each reader whose controls were run. Without one that passed, no
         claim may stand in the card.
 
     Returns

@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from math import isfinite
 from typing import Any
 
+from cards.claims import has_passed
 from cards.rules import list_languages, list_words
 
 #: Keys that the Hub, or `datasets`, reads; anything else is a misspelling that would be ignored without a word.
@@ -157,7 +158,7 @@ def _judge_result(result: dict[str, Any], verdicts: Sequence[dict[str, Any]]) ->
             yield f"value {value!r} is not a number"
         elif not metric.get("type"):
             yield "a metric needs a type"
-        elif metric["type"] in _CLAIMING and not any(verdict.get("reads_eeg") is True for verdict in verdicts):
+        elif metric["type"] in _CLAIMING and not any(map(has_passed, verdicts)):
             yield f"{metric['type']} is a claim that no control supports"
     source = result.get("source")
     if isinstance(source, dict) and source.get("name") and not source.get("url"):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from cards.claims import reads_eeg
 from cards.private import find_private
 
 #: Longer cards are not read; what they hold belongs into files beside them.
@@ -15,7 +16,7 @@ _PLACEHOLDERS = re.compile(
     r"|\{\{\s|\{%|(?-i:\b(?:None|nan|NaN)\b)(?=\s*(?:\||$))",
     re.IGNORECASE | re.MULTILINE,
 )
-#: Said of a model that reads EEG; true only where the controls say so.
+#: Said of a model that reads EEG; true only where all controls say so, that of the same clip too.
 _CLAIMS = re.compile(
     r"\b(?:reads?|decodes?|recogni[sz]es?|detects?|understands?|knows|senses) "
     r"(?:the |your |human |people's |a person's )?(?:EEG|brain\w*|emotions?|feelings?|minds?|moods?)\b"
@@ -53,7 +54,7 @@ def lint_text(text: str, body: str, files: Collection[str] | None, verdicts: Seq
         problems.append(f"text: {len(text.encode('utf-8')):,} bytes; a card has at most {LONGEST_CARD:,}")
     if _NOTICE not in " ".join(body.split()).lower():
         problems.append("text: does not say that this is not a medical device")
-    supported = any(verdict.get("reads_eeg") is True for verdict in verdicts)
+    supported = any(map(reads_eeg, verdicts))
     problems += [*_lint_claims(text, supported), *_lint_pictures(body, files), *_lint_links(body, files)]
     return problems + [*_lint_form(body), *_lint_tables(body)]
 

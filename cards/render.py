@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cards.assets import ASSETS
 from cards.chain import KINDS, Chain, read_chain
-from cards.claims import list_verdicts, say_verdict
+from cards.claims import STRICTEST, list_verdicts, say_verdict
 from cards.describe import describe_dataset, describe_model, describe_space
 from cards.lint import RepoType, lint_card
 from cards.lint_text import LONGEST_CARD
@@ -132,6 +132,7 @@ def _list_values(
         "methods": list(dict.fromkeys(methods)),
         "verdict": say_verdict(chain),
         "verdicts": list_verdicts(chain),
+        "strictest": STRICTEST,
         "pictures": pictures,
         "evaluation_files": [name for name in files if name.endswith(".json")],
         "gguf_files": sorted(chain.manifest.list_outputs(".gguf"), key=lambda file: file.bytes),

@@ -106,10 +106,11 @@ def emotion_metrics(model: str = "language model") -> list[Metric]:
 
 def make_verdicts(reader: str, *, passed: bool) -> list[dict[str, Any]]:
     """Return what the controls of an evaluation say of a reader under both protocols."""
-    text = "reads the EEG: +0.1" if passed else "not shown to read the EEG: +0.0"
+    text = "reads which film was shown: +0.1" if passed else "not shown to read the EEG: +0.0"
     protocols = ("unseen subjects", "unseen subjects and clips")
+    told = {"reads": "film" if passed else "nothing", "text": text, "clips": "films were known", "comparisons": []}
     where = [{"split": "test", "protocol": protocol, "reader": reader} for protocol in protocols]
-    return [place | {"reads_eeg": passed, "text": text, "clips": "", "comparisons": []} for place in where]
+    return [place | told for place in where]
 
 
 def finish_evaluation(

@@ -1,4 +1,4 @@
-"""Verdicts: whether a reader reads the EEG, and how much of its score is recognising the film."""
+"""Verdicts: whether a reader reads nothing, the film, or the EEG beyond the film."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +17,10 @@ MIN_SUBJECTS = 5
 
 #: Sums in another order are not an advantage.
 _ROUNDING = 1e-9
+
+#: What a verdict may come to: not above every control that is told nothing of the trial's own EEG; above those, but not
+#: above the EEG of another person at the same clip; above all.
+READINGS = ("nothing", "film", "eeg")
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,11 @@ def find_best(comparisons: Sequence[Comparison]) -> Comparison | None:
     return min(free, key=lambda comparison: comparison.interval[0]) if free else None
 
 
+def find_same_clip(comparisons: Sequence[Comparison]) -> Comparison | None:
+    """Return the comparison with the EEG of another subject at the same clip; None if it was not made."""
+    return next((comparison for comparison in comparisons if comparison.control == SAME_CLIP), None)
+
+
 def judge(comparisons: Sequence[Comparison], where: dict[str, str], unseen_clips: bool) -> dict[str, Any]:
     """Return the verdict on one reader under one protocol, for the manifest.
 
@@ -133,33 +142,61 @@ def judge(comparisons: Sequence[Comparison], where: dict[str, str], unseen_clips
     Returns
     -------
     dict
-        ``reads_eeg`` is True only if the paired interval against every label-free control lies above zero and there
-        are `MIN_SUBJECTS` people; ``text`` and ``clips`` say it in words, ``comparisons`` has the numbers.
+        ``reads`` is one of `READINGS`; ``text`` and ``clips`` say it in words, ``comparisons`` has the numbers.
+
+    Notes
+    -----
+    Exchanging people within a clip leaves every label as it was. Where the label follows from the clip, as in FACED,
+    that control therefore gets the reader's own score, and ``"eeg"`` can only be reached with labels that differ
+    between people at one clip.
     """
-    best = find_best(comparisons)
-    enough = best is not None and best.n_subjects >= MIN_SUBJECTS
-    reads = enough and all(c.interval[0] > _ROUNDING for c in comparisons if c.label_free)
-    if best is None or not enough:
-        text = f"not shown to read the EEG: fewer than {MIN_SUBJECTS} people were compared"
-    else:
-        span = f"{best.difference:+.3f} [{best.interval[0]:+.3f}, {best.interval[1]:+.3f}]"
-        beside = f"balanced accuracy {span} against the best control without this EEG ({best.control})"
-        text = f"{'reads the EEG' if reads else 'not shown to read the EEG'}: {beside}"
-    told = {**where, "reads_eeg": bool(reads), "text": text}
+    reads = grade(comparisons)
+    told = {**where, "reads": reads, "text": _explain(comparisons, reads, unseen_clips)}
     return told | {"clips": explain_clips(comparisons, unseen_clips), "comparisons": [vars(c) for c in comparisons]}
+
+
+def grade(comparisons: Sequence[Comparison]) -> str:
+    """Return which of `READINGS` the controls bear out."""
+    free = [comparison for comparison in comparisons if comparison.label_free]
+    if not free or not all(map(_is_above, free)):
+        return "nothing"
+    same = find_same_clip(comparisons)
+    return "eeg" if same is not None and _is_above(same) else "film"
 
 
 def explain_clips(comparisons: Sequence[Comparison], unseen_clips: bool) -> str:
     """Return one sentence on how much of a score the film explains."""
     if unseen_clips:
         return "these clips were kept from training, so no film can have been recognised"
-    same = next((c for c in comparisons if c.control == SAME_CLIP), None)
-    chance = next((c.other for c in comparisons if c.control == "chance"), None)
-    if same is None or chance is None or same.reader - chance < 0.02:
+    same = find_same_clip(comparisons)
+    chance = next((c for c in comparisons if c.control == "chance"), None)
+    if same is None or chance is None or chance.interval[0] <= _ROUNDING:
         return "the clips were in training; the score is too near chance to say what it comes from"
-    share = (same.other - chance) / (same.reader - chance)
     return (
-        f"the clips were in training: with the EEG of another person at the same clip {min(share, 1):.0%} of the score "
-        "above chance stays, so that much is shared by all who watched the film; it takes unseen clips to tell emotion "
-        "from film"
+        f"the clips were in training: balanced accuracy is {_span(chance)} above chance and {_span(same)} above what "
+        "the EEG of another subject at the same clip reaches; it takes unseen clips to tell emotion from film"
     )
+
+
+def _is_above(comparison: Comparison) -> bool:
+    return comparison.n_subjects >= MIN_SUBJECTS and comparison.interval[0] > _ROUNDING
+
+
+def _explain(comparisons: Sequence[Comparison], reads: str, unseen_clips: bool) -> str:
+    best = find_best(comparisons)
+    if best is None or min(c.n_subjects for c in comparisons if c.label_free) < MIN_SUBJECTS:
+        return f"not shown to read the EEG: fewer than {MIN_SUBJECTS} people were compared"
+    beside = f"balanced accuracy {_span(best)} against the best control without this EEG ({best.control})"
+    if reads == "nothing":
+        return f"not shown to read the EEG: {beside}"
+    same = find_same_clip(comparisons)
+    if same is None:
+        return f"depends on the EEG, not compared with {SAME_CLIP}: {beside}"
+    film = "reads the label of a new film" if unseen_clips else "reads which film was shown"
+    said = "reads the EEG" if reads == "eeg" else f"{film}, not shown to read anything of the person beyond the film"
+    return f"{said}: {beside}, {_span(same)} against {SAME_CLIP}"
+
+
+def _span(comparison: Comparison) -> str:
+    low, high = comparison.interval
+    return f"{comparison.difference:+.3f} [{low:+.3f}, {high:+.3f}]"

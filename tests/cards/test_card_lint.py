@@ -9,7 +9,7 @@ from cards.rules import list_languages, list_words
 
 NOTICE = "Not a medical device."
 GOOD = f"---\nlicense: apache-2.0\nlanguage: [en]\n---\n\n# Title\n\n{NOTICE}\n"
-PASSED = [{"reader": "language model", "protocol": "unseen subjects", "reads_eeg": True}]
+PASSED = [{"reader": "language model", "protocol": "unseen subjects", "reads": "eeg"}]
 
 
 def test_a_good_card_has_no_problems():
@@ -109,8 +109,9 @@ def test_placeholders_are_found(word):
 def test_a_claim_needs_controls_that_passed(sentence, supported, alone):
     assert (lint_card(GOOD + sentence + "\n", verdicts=PASSED) == []) is supported
     assert (lint_card(GOOD + sentence + "\n") == []) is alone
-    failed = [PASSED[0] | {"reads_eeg": False}]
-    assert (lint_card(GOOD + sentence + "\n", verdicts=failed) == []) is alone
+    for reads in ("film", "nothing"):
+        less = [PASSED[0] | {"reads": reads}]
+        assert (lint_card(GOOD + sentence + "\n", verdicts=less) == []) is alone
 
 
 # Written in pieces, so that this file itself holds none of them.

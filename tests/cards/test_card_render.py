@@ -16,6 +16,7 @@ from finished import (
 )
 
 from cards.chain import KINDS, read_chain
+from cards.claims import say_verdict
 from cards.figures import count_labels
 from cards.lint import lint_card, read_front_matter
 from cards.names import CardNames
@@ -139,7 +140,11 @@ def test_an_evaluation_lends_its_numbers_to_what_it_measured(tmp_path):
         assert f"| evaluate | balanced accuracy | {reader} | 0.2345 |" in card.text
         assert "| evaluate | balanced accuracy | linear probe | 0.3456 |" in card.text
         assert json.loads(card.files["assets/card-evaluation.json"])["stage"] == "evaluate"
-        assert "its controls pass" in card.text
+        said = " ".join(card.text.split())
+        assert "people and clips that training never met, its answers depend on the EEG; they are not shown" in said
+        assert "| reads which film was shown: +0.1 | films were known |" in said
+        assert "not measured here" not in said
+        assert card.lint([f"eeg-copilot-{kind}.gguf" for kind in ("f16", "Q8_0")]) == []
     assert "| evaluate |" in render_card(places["corpus"], NAMES, [evaluation])
     with pytest.raises(InputError, match="did not measure recovered as it is now"):
         render_card(places["recovered"], NAMES, [evaluation])
@@ -155,6 +160,34 @@ def test_controls_that_failed_leave_the_numbers_but_no_claim(tmp_path):
     assert card.lint(["eeg-copilot-Q8_0.gguf"]) == []
     boast = card.text.replace("## Licence", "It reads the EEG.\n\n## Licence")
     assert any("claims" in line for line in lint_card(boast, "model", None, card.verdicts))
+
+
+def test_a_card_says_that_unseen_clips_were_not_measured(tmp_path):
+    places = finish_chain(tmp_path)
+    metrics = [metric for metric in emotion_metrics() if metric.protocol == "unseen subjects"]
+    finish_stage(tmp_path / "reader", "reader", {"config.json": b"{}"}, (places["base"],), metrics=metrics)
+    assert "*Unseen subjects* with *unseen clips*: not measured here." in render_card(tmp_path / "reader")
+    assert "not measured here" not in render_card(places["adapter"]), "both protocols were"
+    assert "not measured here" not in render_card(places["pruned"]), "no emotion was"
+
+
+@pytest.mark.parametrize(
+    ("reads", "said"),
+    [
+        ([("unseen subjects", "nothing")], "it is not shown that its answers depend on the EEG"),
+        ([("unseen subjects", "film")], "at known clips, its answers depend on the EEG; they are not shown to"),
+        ([("unseen subjects", "eeg")], "at known clips, its answers depend on the EEG, and on more of it than"),
+        ([("unseen subjects", "eeg"), ("unseen subjects and clips", "film")], "anything of the person beyond the film"),
+    ],
+)
+def test_the_sentence_of_a_card_follows_the_strictest_protocol(tmp_path, reads, said):
+    where = {"split": "test", "reader": "language model", "text": "", "clips": ""}
+    verdicts = [where | {"protocol": protocol, "reads": value} for protocol, value in reads]
+    finish_stage(tmp_path / "reader", "reader", {"config.json": b"{}"})
+    finish_stage(
+        tmp_path / "evaluation", "evaluate", {"x.json": b"{}"}, (tmp_path / "reader",), facts={"verdicts": verdicts}
+    )
+    assert said in say_verdict(read_chain(tmp_path / "reader", [tmp_path / "evaluation"]))
 
 
 def test_pictures_are_the_same_each_time_and_say_what_they_show(tmp_path):

@@ -1,5 +1,7 @@
 """Controls take away what they say, and the verdict follows the interval."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from factories import make_corpus
@@ -52,8 +54,11 @@ def verdict_of(rows, scores):
 def test_who_is_right_reads_and_who_guesses_does_not(setting):
     rows, _, _ = setting
     found, comparisons, metrics = verdict_of(rows, answer(rows, 0.7))
-    assert found["reads_eeg"]
-    assert found["text"].startswith("reads the EEG: balanced accuracy +0.")
+    assert found["reads"] == "film"
+    assert found["text"].startswith(
+        "reads which film was shown, not shown to read anything of the person beyond the film: balanced accuracy +0."
+    )
+    assert "+0.000 [" in found["text"].rpartition(" against EEG of another subject, same clip")[0][-30:]
     assert {c.control for c in comparisons if c.label_free} == {
         "chance",
         "most common label",
@@ -65,9 +70,9 @@ def test_who_is_right_reads_and_who_guesses_does_not(setting):
     assert advantage.interval[0] > 0.3
     rng = np.random.default_rng(1)
     guessed, *_ = verdict_of(rows, np.eye(9)[rng.integers(9, size=len(rows))])
-    assert not guessed["reads_eeg"]
+    assert guessed["reads"] == "nothing"
     constant, *_ = verdict_of(rows, np.eye(9)[np.zeros(len(rows), dtype=int)])
-    assert not constant["reads_eeg"]
+    assert constant["reads"] == "nothing"
     assert constant["text"].startswith("not shown to read the EEG")
 
 
@@ -75,7 +80,7 @@ def test_few_people_are_no_proof(setting):
     rows, _, _ = setting
     few = [row for row in rows if row["subject"] in ("sub000", "sub001", "sub002", "sub003")]
     found, *_ = verdict_of(few, answer(few, 1.0))
-    assert not found["reads_eeg"]
+    assert found["reads"] == "nothing"
     assert "fewer than 5 people" in found["text"]
 
 
@@ -115,10 +120,25 @@ def test_another_person_at_the_same_clip_keeps_a_score_that_the_clip_explains(se
     same = next(c for c in comparisons if c.control == SAME_CLIP)
     assert same.difference == 0
     assert not same.label_free
-    perfect, *_ = verdict_of(rows, answer(rows, 1.0))
-    assert "100% of the score" in perfect["clips"]
+    perfect, comparisons, _ = verdict_of(rows, answer(rows, 1.0))
+    assert "+0.889 [+0.889, +0.889] above chance and +0.000 [+0.000, +0.000] above what the EEG" in perfect["clips"]
     unseen = judge(comparisons, WHERE, unseen_clips=True)
     assert "kept from training" in unseen["clips"]
+    assert unseen["text"].startswith("reads the label of a new film, not shown to read anything of the person")
+
+
+def test_who_tells_people_apart_at_one_clip_reads_the_eeg(setting):
+    """With labels that are each person's own, the same clip has no answer for all, and the last verdict is earned."""
+    rows = [row | {"emotion": EMOTIONS[(row["clip"] + int(row["subject"][3:])) % 9]} for row in setting[0]]
+    found, comparisons, _ = verdict_of(rows, answer(rows, 0.9))
+    assert found["reads"] == "eeg"
+    assert found["text"].startswith("reads the EEG: balanced accuracy +0.")
+    alone = [comparison for comparison in comparisons if comparison.control != SAME_CLIP]
+    unknown = judge(alone, WHERE, unseen_clips=False)
+    assert unknown["reads"] == "film"
+    assert unknown["text"].startswith("depends on the EEG, not compared with EEG of another subject, same clip: ")
+    few = [replace(c, n_subjects=4) if c.control == SAME_CLIP else c for c in comparisons]
+    assert judge(few, WHERE, unseen_clips=False)["reads"] == "film"
 
 
 def test_donors_are_others_of_the_group():

@@ -152,7 +152,7 @@ def test_controls_stand_beside_models_and_not_in_the_table_of_readers(evaluation
         for reader in ("language model", "language model F16", "language model Q8_0")
         for protocol in (SEEN, UNSEEN)
     ]
-    assert not any(v["reads_eeg"] for v in verdicts), "a random model of two people"
+    assert {v["reads"] for v in verdicts} == {"nothing"}, "a random model of two people"
     assert manifest.metric("recall_joy", reader="language model", protocol=SEEN).chance is not None
 
 

@@ -144,7 +144,7 @@ def test_people_are_scored_and_both_protocols_stand_side_by_side(raw, reader_dir
     assert n == {"unseen subjects": 54, "unseen subjects and clips": 30}
     assert manifest.metric("accuracy", reader="linear probe") is not None
     assert 0 < manifest.metric("calibration_error", reader="language model").value < 1
-    assert [verdict["reads_eeg"] for verdict in manifest.facts["verdicts"]] == [False, False]
+    assert [verdict["reads"] for verdict in manifest.facts["verdicts"]] == ["nothing", "nothing"]
     assert [parent.stage for parent in manifest.parents] == ["reader", "corpus"]
     assert "EEG_Features/DE/sub007.pkl.pkl" in {item.name for item in manifest.inputs}
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
