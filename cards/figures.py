@@ -100,7 +100,7 @@ def count_labels(folder: Path, manifest: Manifest) -> dict[str, dict[str, int]]:
 def _take_pictures(chain: Chain, evaluations: Sequence[str | Path]) -> Iterator[Picture]:
     """Yield the confusion matrix and the reliability plot that an evaluation drew of this folder."""
     words = {
-        "confusion": "Confusion matrix of {}: rows intended by the clip, columns answered",
+        "confusion": "Confusion matrix of {} under each protocol: rows intended by the clip, columns answered",
         "trust": "Reliability of {}, and its accuracy when unsure trials are not answered",
     }
     for folder, manifest in zip(map(Path, evaluations), chain.evaluations, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from dataset_builder.figures import FAINT, STYLE, to_png
 from dataset_builder.types import EMOTIONS
@@ -15,20 +16,25 @@ _COLOURS = ("#1f5a8a", "#b3541e", "#00735c", "#7a3e8e")
 _MARKS = ("o", "s", "^", "D")
 
 
-def plot_confusion(confusion: np.ndarray, title: str) -> bytes:
-    """Return a confusion matrix of shape (9, 9) as PNG, rows normalised to the share of each true label."""
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+def plot_confusions(confusions: Mapping[str, np.ndarray], title: str) -> bytes:
+    """Return one confusion matrix per protocol as one PNG, rows normalised to the share of each true label.
+
+    Parameters
+    ----------
+    confusions : mapping of str to ndarray of shape (9, 9)
+        Protocol -> counts.
+    title : str
+    """
     with rc_context(STYLE):
-        figure = Figure(figsize=(5.4, 5.0), dpi=110, layout="constrained")
-        axes = figure.add_subplot()
-        image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-        for (row, column), share in np.ndenumerate(shares):
-            colour = "white" if share > 0.5 else "black"
-            axes.text(column, row, f"{share:.2f}".lstrip("0"), ha="center", va="center", fontsize=7, color=colour)
-        axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45, ha="right")
-        axes.set_yticks(range(len(EMOTIONS)), EMOTIONS)
-        axes.set(xlabel="answered", ylabel="intended by the clip", title=title)
-        figure.colorbar(image, shrink=0.8, label="share of the row")
+        figure = Figure(figsize=(0.8 + 4.4 * len(confusions), 5.0), dpi=110, layout="constrained")
+        panels = figure.subplots(1, len(confusions), squeeze=False, sharey=True)[0]
+        for axes, (protocol, confusion) in zip(panels, confusions.items(), strict=True):
+            image = _draw_confusion(axes, confusion)
+            axes.set_xlabel("answered")
+            axes.set_title(f"{protocol}, n = {int(confusion.sum()):,}", fontsize=9)
+        panels[0].set_ylabel("intended by the clip")
+        figure.colorbar(image, ax=panels, shrink=0.8, label="share of the row")
+        figure.suptitle(title, fontsize=10)
         return to_png(figure)
 
 
@@ -79,6 +85,16 @@ def plot_recalls(recalls: Mapping[str, Mapping[str, tuple[float, float, float]]]
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=7, frameon=False)
         return to_png(figure)
+
+
+def _draw_confusion(axes: Axes, confusion: np.ndarray) -> AxesImage:
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.5 else "black"
+        axes.text(column, row, f"{share:.2f}".lstrip("0"), ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45, ha="right")
+    axes.set_yticks(range(len(EMOTIONS)), EMOTIONS)
+    return axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
 
 
 def _draw_reliability(axes: Axes, scores: np.ndarray, truth: np.ndarray, look: dict[str, str]) -> None:

@@ -1,13 +1,10 @@
 """The trials of one evaluation, and all that is measured of one reader on them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataset_builder.codecs import Codec
 from dataset_builder.manifest import Metric, write_bytes
@@ -19,8 +16,9 @@ from model_recipes.evaluation.bootstrap import bootstrap_mean
 from model_recipes.evaluation.calibration import measure_calibration
 from model_recipes.evaluation.conformal import Thresholds, fit_thresholds, measure_promises
 from model_recipes.evaluation.controls import list_asked_controls, list_plain_controls, name_trial
-from model_recipes.evaluation.figures import plot_confusion, plot_trust
+from model_recipes.evaluation.figures import plot_confusions, plot_trust
 from model_recipes.evaluation.metrics import count_confusion, measure_answers, measure_recalls
+from model_recipes.evaluation.predictions import make_slug, write_predictions
 from model_recipes.evaluation.probe import LinearProbe
 from model_recipes.evaluation.readers import GgufReader, HFReader, Reader
 from model_recipes.evaluation.recipe import EvaluateRecipe
@@ -154,11 +152,6 @@ def draw_trials(trials: np.ndarray, n: int, seed: int, title: str) -> np.ndarray
     return np.sort(make_rng(seed, "evaluate", title).choice(trials, n, replace=False))
 
 
-def make_slug(reader: str) -> str:
-    """Return a reader's name as a part of file names."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", reader).strip("-")
-
-
 def _measure_controls(
     stage: Stage,
     trials: Trials,
@@ -232,13 +225,12 @@ def _write_files(stage: Stage, reader: Reader, trials: Trials, scores: np.ndarra
     slug, rows = make_slug(reader.name), trials.rows
     truth = np.array([EMOTIONS.index(row["emotion"]) for row in rows])
     mark = " (synthetic data)" if stage.synthetic else ""
-    counts = count_confusion(truth, scores.argmax(axis=1), [""] * len(rows), len(EMOTIONS))
-    write_bytes(stage.folder / f"confusion-{slug}.png", plot_confusion(counts[0], f"{reader.name}{mark}"))
+    parts = {name: (scores[part], truth[part]) for name, part in trials.protocols.items()}
+    counts = {
+        name: count_confusion(right, said.argmax(axis=1), [""] * len(right), len(EMOTIONS))[0]
+        for name, (said, right) in parts.items()
+    }
+    write_bytes(stage.folder / f"confusion-{slug}.png", plot_confusions(counts, f"{reader.name}{mark}"))
     if isinstance(reader, HFReader | GgufReader):
-        parts = {name: (scores[part], truth[part]) for name, part in trials.protocols.items()}
         write_bytes(stage.folder / f"trust-{slug}.png", plot_trust(parts, f"{reader.name}{mark}"))
-    columns: dict[str, Any] = {key: [row[key] for row in rows] for key in ("row_id", "emotion", "clip_fold")}
-    columns |= {emotion: scores[:, i].astype(np.float32) for i, emotion in enumerate(EMOTIONS)}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
-    write_bytes(stage.folder / f"predictions-{slug}.parquet", sink.getvalue().to_pybytes())
+    write_predictions(stage.folder, reader.name, rows, trials.protocols, scores)

@@ -201,7 +201,7 @@ def test_pictures_are_the_same_each_time_and_say_what_they_show(tmp_path):
     assert set(one.files) == names
     assert one.files["assets/card-confusion.png"] == png
     assert all(one.files[name].startswith(b"\x89PNG") for name in names if name.endswith(".png"))
-    assert "![Confusion matrix of language model Q8_0: rows intended" in one.text
+    assert "![Confusion matrix of language model Q8_0 under each protocol: rows intended" in one.text
     (evaluation / "confusion-language-model-Q8_0.png").write_bytes(b"other")
     with pytest.raises(InputError, match="differs from its manifest; evaluate again"):
         make_card(places["gguf"], NAMES, [evaluation])

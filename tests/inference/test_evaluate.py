@@ -22,6 +22,8 @@ from model_recipes import run_evaluate
 from model_recipes.checkpoint import load_model
 from model_recipes.engine import Engine
 from model_recipes.evaluate import EvaluateRecipe, choose_rows, evaluate_models, limit_rows, name_readers
+from model_recipes.evaluation.figures import plot_confusions
+from model_recipes.evaluation.predictions import count_predictions
 from model_recipes.evaluation.probe import LinearProbe
 from model_recipes.evaluation.readers import GgufReader, HFReader
 from model_recipes.gguf import GgufRecipe, export_gguf
@@ -199,7 +201,28 @@ def test_predictions_can_be_recounted(evaluation, rows):
     right = np.array(EMOTIONS)[scores.argmax(axis=1)] == table["emotion"].to_numpy()
     metric = manifest.metric("accuracy", reader="language model Q8_0", protocol=SEEN)
     assert right[seen].mean() == pytest.approx(metric.value)
+    counts = count_predictions(out, "language model Q8_0", SEEN)
+    assert sorted(counts) == sorted({row["subject"] for row in rows})
+    assert np.trace(sum(counts.values())) == right[seen].sum()
     assert (out / "confusion-language-model-Q8_0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_confusions_of_both_protocols_are_not_pooled(corpus, rows, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "model_recipes.evaluation.trials.plot_confusions", lambda counts, title: drawn.append(counts) or b"picture"
+    )
+    manifest = evaluate_models(EvaluateRecipe(probes=["emotion"]), corpus, [], tmp_path / "evaluation")
+    assert list(drawn[0]) == [SEEN, UNSEEN]
+    for protocol, counts in drawn[0].items():
+        metric = manifest.metric("accuracy", protocol=protocol)
+        assert (counts.sum(), np.trace(counts) / counts.sum()) == (metric.n, pytest.approx(metric.value))
+
+
+def test_a_picture_of_confusions_has_a_panel_for_each_protocol():
+    one, two = (plot_confusions(dict.fromkeys(names, np.eye(9)), "reader") for names in ([SEEN], [SEEN, UNSEEN]))
+    widths = [int.from_bytes(png[16:20], "big") for png in (one, two)]  # of the PNG's header
+    assert widths[1] > 1.5 * widths[0]
 
 
 def test_second_run_is_free(evaluation, corpus, model_dir, gguf_dir, monkeypatch):

@@ -3,13 +3,16 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import Manifest, Metric, read_manifest
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
+from dataset_builder.types import EMOTIONS
+from model_recipes.evaluation.predictions import compare_leads, count_predictions, write_predictions
 from model_recipes.reproduce import EXPERIMENTS, STAGES, ReproduceOptions, load_recipes, reproduce
-from model_recipes.reproduce_report import Chapter, format_summary, list_lines, tell_recognition
+from model_recipes.reproduce_report import SEEN, UNSEEN, Chapter, format_summary, list_lines, tell_recognition
 from model_recipes.run_reproduce import main, make_parser
 
 PEOPLE = "train: [0, 3], validation: [4, 5], test: [6, 9]"
@@ -36,7 +39,7 @@ def make_options(**changes):
     return ReproduceOptions(**{"experiment": "faced-reader", "faced": "FACED", "out": "run"} | changes)
 
 
-def make_chapter(value, protocol, interval, reader="language model", name="balanced_accuracy"):
+def make_chapter(value, protocol, interval, reader="language model", name="balanced_accuracy", folder="evaluation"):
     metric = Metric(
         name=name, value=value, n=560, unit="trials", split="validation", protocol=protocol, interval=interval,
         chance=1 / 9, reader=reader,
@@ -44,7 +47,7 @@ def make_chapter(value, protocol, interval, reader="language model", name="balan
     manifest = Manifest(
         stage="evaluate", key="", recipe={}, started="", seconds=1, packages={}, hardware={}, code={}, metrics=[metric]
     )
-    return Chapter("evaluation", Path("evaluation"), manifest)
+    return Chapter("evaluation", Path(folder), manifest)
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +120,44 @@ def test_running_again_costs_nothing(run):
     assert [read_manifest(root / name).started for name in FOLDERS] == before
 
 
-def test_recognition_is_told_as_what_the_clips_take_with_them():
+def write_answers(folder, protocol, right, people=range(6)):
+    """Write predictions of people of whom each answers nine trials, the first `right` of them as intended."""
+    rows = [
+        {"row_id": f"{person}-{i}", "subject": f"sub{person:03d}", "emotion": emotion, "clip_fold": 0}
+        for person in people
+        for i, emotion in enumerate(EMOTIONS)
+    ]
+    said = np.array([i if i < right else (i + 1) % 9 for _ in people for i in range(9)])
+    folder.mkdir()
+    write_predictions(folder, "language model", rows, {protocol: np.arange(len(rows))}, np.eye(9)[said])
+
+
+def test_both_scores_are_told_with_their_difference_and_no_share(tmp_path):
+    folders = {protocol: tmp_path / name for protocol, name in ((SEEN, "seen"), (UNSEEN, "unseen"))}
+    write_answers(folders[SEEN], SEEN, right=7, people=range(7))
+    write_answers(folders[UNSEEN], UNSEEN, right=2)
+    seen = make_chapter(0.778, SEEN, [0.73, 0.88], folder=folders[SEEN])
+    unseen = make_chapter(0.222, UNSEEN, [0.15, 0.25], folder=folders[UNSEEN])
+    told = tell_recognition([seen, unseen])
+    assert "new people is 0.778 [0.730, 0.880]" in told
+    assert "0.222 [0.150, 0.250], above chance (0.111)" in told
+    assert "higher by +0.556 [+0.556, +0.556], 95 % paired over the 6 people in both" in told
+    assert "two readers" in told
+    assert "goes with" not in told
+    assert not re.search(r"\d%", told)
+
+
+def test_a_difference_needs_people_that_are_named(tmp_path):
     seen = make_chapter(0.811, "unseen subjects", [0.73, 0.88])
     unseen = make_chapter(0.181, "unseen subjects and clips", [0.15, 0.21])
-    told = tell_recognition([seen, unseen])
-    assert "0.811" in told
-    assert "0.181, above chance (0.111)" in told
-    assert "90% goes with the clips" in told
+    assert "higher by" not in tell_recognition([seen, unseen]), "no predictions"
+    write_answers(tmp_path / "one", SEEN, right=5, people=range(3))
+    write_answers(tmp_path / "other", SEEN, right=1, people=range(2, 5))
+    counts = [count_predictions(tmp_path / name, "language model", SEEN) for name in ("one", "other")]
+    assert sorted(counts[0]) == ["sub000", "sub001", "sub002"]
+    assert np.trace(counts[0]["sub001"]) == 5
+    assert compare_leads(*counts, 0) is None, "one person stands in both"
+    assert count_predictions(tmp_path / "one", "language model", UNSEEN) == {}
     unsure = make_chapter(0.13, "unseen subjects and clips", [0.10, 0.16])
     assert "not surely above chance" in tell_recognition([seen, unsure])
     assert tell_recognition([seen]) == ""
