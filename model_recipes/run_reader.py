@@ -6,6 +6,7 @@ from pathlib import Path
 from dataset_builder.errors import CopilotError
 from dataset_builder.recipe import load_recipe
 from model_recipes.reader import ReaderRecipe, train_reader
+from model_recipes.reading.judge import UNSEEN_SUBJECTS
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -40,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
                 f"{metric.protocol}, {metric.split}: balanced accuracy {metric.value:.3f} [{low:.3f}, {high:.3f}], "
                 f"chance {metric.chance:.3f}, n={metric.n}"
             )
+            if metric.protocol == UNSEEN_SUBJECTS:
+                print("  these clips were in training: most of that may be recognition of the clip")
     print(f"wrote {args.out}")
     return 0
 

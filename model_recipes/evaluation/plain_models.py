@@ -1,6 +1,7 @@
 """Models that nothing of ours was told of: plain Transformers folders, adapters without a manifest, foreign GGUF files.
 
 They bring neither codec nor prompts, and nobody knows what they were trained on. Both have to be given or left open.
+Of GGUF files the engine takes only what `model_recipes.runtime.check` admits: Qwen2 with a tokenizer that we know.
 """
 
 import json

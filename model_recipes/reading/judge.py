@@ -14,8 +14,10 @@ from model_recipes.reading.batches import Batch, BatchMaker
 from model_recipes.reading.draws import Item
 from model_recipes.reading.loss import measure_labels, score_first_tokens
 
+UNSEEN_SUBJECTS = "unseen subjects"
+
 #: Protocols by whether the clips were trained on.
-_PROTOCOLS = {True: "unseen subjects", False: "unseen subjects and clips"}
+_PROTOCOLS = {True: UNSEEN_SUBJECTS, False: "unseen subjects and clips"}
 
 #: Rows per batch where nothing is trained.
 _EVAL_BATCH = 64

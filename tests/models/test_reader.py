@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import factories
 import numpy as np
@@ -391,10 +392,15 @@ def test_names_that_begin_alike_are_scored_whole(tmp_path, loaded):
 def test_command_prints_the_result(base, corpus, tmp_path, capsys):
     changes = [f"--set=train.{key}" for key in ("steps=2", "batch_size=2", "window=640", "warmup_steps=1")]
     out = tmp_path / "reader"
+    changes.append("--set=held_out_fold=1")
     assert main(["--base", str(base), "--corpus", str(corpus), "--out", str(out), *changes]) == 0
     printed = capsys.readouterr().out
-    assert "54 rows, 2 steps" in printed
-    assert "unseen subjects, validation: balanced accuracy" in printed
+    assert "36 rows, 2 steps" in printed
+    assert "unseen subjects and clips, validation: balanced accuracy" in printed
+    assert re.search(
+        r"unseen subjects, validation: balanced accuracy .*\n  these clips were in training: most", printed
+    )
+    assert not re.search(r"unseen subjects and clips, .*\n  these clips were in training", printed)
 
 
 def test_recipe_of_the_tiny_reader_reads_before_it_writes():
