@@ -143,6 +143,7 @@ def test_an_evaluation_lends_its_numbers_to_what_it_measured(tmp_path):
         said = " ".join(card.text.split())
         assert "people and clips that training never met, its answers depend on the EEG; they are not shown" in said
         assert "| reads which film was shown: +0.1 | films were known |" in said
+        assert "scores what the reader scores, by construction" in said
         assert "not measured here" not in said
         assert card.lint([f"eeg-copilot-{kind}.gguf" for kind in ("f16", "Q8_0")]) == []
     assert "| evaluate |" in render_card(places["corpus"], NAMES, [evaluation])
