@@ -108,12 +108,13 @@ def open_stage(
     Raises
     ------
     InputError
-        If `out` exists and is not a folder that we wrote, a parent is incomplete, or another process writes there.
+        If `out` holds anything but an older result of this stage or is one of the parents, a parent is incomplete, or
+        another process writes there.
     ResourceError
         If the disk is full, or a file that is read or written goes away meanwhile; what is done is kept.
     """
     out = Path(out)
-    refuse_foreign(out)
+    refuse_foreign(out, name, parents)
     key = stage_key(name, recipe, parents=parents, inputs=inputs, fingerprint=fingerprint)
     partial = out.with_name(out.name + ".partial")
     synthetic = any(read_manifest(path).synthetic for path in parents)

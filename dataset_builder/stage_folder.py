@@ -7,12 +7,12 @@ the older result. A process can die between any two steps here; the next one cle
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import LOCK_HELD, MANIFEST, write_text
+from dataset_builder.manifest import LOCK_HELD, MANIFEST, read_manifest, write_text
 
 #: Marks a partial folder as ours, and holds the key of the stage that it belongs to.
 KEY_FILE = ".key"
@@ -104,8 +104,16 @@ def swap_in(partial: Path, out: Path) -> None:
     _remove_stage(replaced)
 
 
-def refuse_foreign(out: Path) -> None:
-    """Refuse a target that we did not write.
+def refuse_foreign(out: Path, name: str, parents: Sequence[str | Path] = ()) -> None:
+    """Refuse a target that holds anything but an older result of the same stage, or is read by it.
+
+    Parameters
+    ----------
+    out : Path
+    name : str
+        The stage that is to be written.
+    parents : sequence of paths
+        Folders that it reads.
 
     Raises
     ------
@@ -115,8 +123,14 @@ def refuse_foreign(out: Path) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out.name}: is a file; a folder is written here")
-    if any(out.iterdir()) and not (out / MANIFEST).is_file():
+    if not any(out.iterdir()):
+        return
+    if not (out / MANIFEST).is_file():
         raise InputError(f"{out.name}: holds files but no {MANIFEST}; choose an empty or new folder")
+    if (found := read_manifest(out).stage) != name:
+        raise InputError(f"{out.name}: holds a finished stage {found!r}, not {name!r}; choose an empty or new folder")
+    if os.path.realpath(out) in map(os.path.realpath, parents):
+        raise InputError(f"{out.name}: is read and would be replaced; choose another folder")
 
 
 def remove_path(path: Path) -> None:

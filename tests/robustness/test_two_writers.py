@@ -157,6 +157,27 @@ def test_leftovers_of_a_finished_stage_go_and_those_of_others_stay(tmp_path: Pat
     assert not replaced.exists()
 
 
+def test_a_finished_folder_of_another_stage_is_not_replaced(tmp_path: Path) -> None:
+    """A mistyped --out would cost a signed record or a night of training."""
+    for name in ("record", "base"):
+        with open_stage(name, tmp_path / name, Recipe()) as stage:
+            write_text(stage.folder / "work.txt", "of hours")
+    with (
+        pytest.raises(
+            InputError, match=r"record: holds a finished stage 'record', not 'export'; choose an empty or new"
+        ),
+        open_stage("export", tmp_path / "record", Recipe()),
+    ):
+        pass
+    with (
+        pytest.raises(InputError, match="base: is read and would be replaced; choose another folder"),
+        open_stage("base", tmp_path / "record" / ".." / "base", Recipe(), parents=[tmp_path / "base"]),
+    ):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"record", "base"}
+    assert [(tmp_path / name / "work.txt").read_text() for name in ("record", "base")] == ["of hours"] * 2
+
+
 @pytest.mark.parametrize("left", [[".key"], [".key", "manifest.json"], ["manifest.json"]])
 def test_a_death_in_the_last_steps_does_not_block_the_next_run(tmp_path: Path, left: list[str]) -> None:
     partial = tmp_path / "out.partial"
