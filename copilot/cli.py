@@ -54,7 +54,7 @@ _REFUSALS = (
 
 _HELP = """usage: eeg-copilot COMMAND [options]
 
-Reads coded EEG with a small local language model, names the emotion that a film was meant to evoke, and drafts a record.
+Reads coded EEG with a small local language model, names the emotion that a film was to evoke, and drafts a record.
 Research use only. Not a medical device.
 
 {commands}
