@@ -16,7 +16,7 @@ from datasets import Dataset
 from dataset_builder.codecs import Codec
 from dataset_builder.corpus import load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, Manifest
+from dataset_builder.manifest import MANIFEST, Manifest, read_manifest
 from dataset_builder.prompts import Style, load_style
 from dataset_builder.seeds import make_rng
 from dataset_builder.sources.base import Source
@@ -98,6 +98,7 @@ def evaluate_models(
     split, rows = choose_rows(recipe, corpus_dir)
     with open_stage("evaluate", out_dir, recipe, **key, seed=recipe.seed) as stage:
         stage.notes += [note for note in notes if note]
+        stage.facts["made_up_people"] = read_manifest(corpus_dir).synthetic
         trials = _collect_trials(stage, recipe, corpus_dir, rows, split, source)
         if source is not None and (svm := learn_svm(stage, source, trials.train_rows or [], recipe)):
             measure_reader(stage, trials, svm, recipe)

@@ -10,7 +10,7 @@ from dataset_builder.sources import SOURCES
 from model_recipes.evaluate import EvaluateRecipe, evaluate_models
 from model_recipes.evaluation.people import evaluate_people
 from model_recipes.evaluation.protocols import PROTOCOL_NAMES
-from model_recipes.evaluation.report import REPORT_FILE, format_table
+from model_recipes.evaluation.report import REPORT_FILE, format_table, tell_synthetic
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -76,7 +76,7 @@ def print_summary(manifest: Manifest) -> None:
     """Print the short table, the verdicts and the notes."""
     for note in manifest.notes:
         print(f"note: {note}")
-    print("synthetic data" if manifest.synthetic else f"split: {manifest.facts['split']}")
+    print(tell_synthetic(manifest.synthetic, manifest.facts) or f"split: {manifest.facts['split']}")
     print("\n".join(format_table(manifest.metrics)))
     for verdict in manifest.facts.get("verdicts", []):
         print(f"{verdict['reader']}, {verdict['protocol']}: {verdict['text']}")

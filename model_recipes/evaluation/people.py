@@ -90,6 +90,7 @@ def evaluate_people(
         return finished
     with open_stage("evaluate", out_dir, full, **key, seed=full.seed) as stage:
         stage.synthetic = stage.synthetic or source.info.synthetic or package.synthetic
+        stage.facts["made_up_people"] = source.info.synthetic
         people = read_people(source, package.codec, package.style, names, full.seed)
         trials = collect_trials(stage, full, package, source, people, exposure, split, source_name)
         stage.inputs += [artifact for person in people.facts for artifact in person.files]
@@ -154,7 +155,7 @@ def _open_readers(
         except InputError as error:
             stage.notes.append(f"left out: {error}")
         else:
-            stage.notes.append(f"{said}, every {weights.every}. second; it votes per trial and its penalty is fixed")
+            stage.notes.append(f"{said}, {weights.tell_seconds()}; it votes per trial and its penalty is fixed")
             yield nullcontext(FieldSvm(source, weights))
     yield package.open_reader(n_threads)
 

@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
@@ -58,7 +59,7 @@ def render_evaluation(stage: Stage) -> str:
         facts=stage.facts,
         notes=stage.notes,
         dropped=stage.dropped,
-        synthetic=stage.synthetic,
+        synthetic=tell_synthetic(stage.synthetic, stage.facts),
         verdicts=verdicts,
         protocols=list_protocols(own),
         tables=[
@@ -67,9 +68,23 @@ def render_evaluation(stage: Stage) -> str:
             if (rows := make_rows_of(own, columns))
         ],
         clip_accuracy=[m for m in own if m.name == "clip_accuracy"],
-        figures=[*_plot_recalls(own, stage.synthetic), *_read_figures(stage.folder)],
+        figures=[*_plot_recalls(own, mark_synthetic(stage)), *_read_figures(stage.folder)],
         format=format_metric,
     )
+
+
+def tell_synthetic(synthetic: bool, facts: dict[str, Any]) -> str:
+    """Return what was made up: the people who were read, or only what was learned from; else nothing."""
+    if not synthetic:
+        return ""
+    made_up_people = facts.get("made_up_people", True)
+    return "synthetic data" if made_up_people else "trained on synthetic data, tested on recorded people"
+
+
+def mark_synthetic(stage: Stage) -> str:
+    """Return what follows the title of a picture."""
+    told = tell_synthetic(stage.synthetic, stage.facts)
+    return f" ({told})" if told else ""
 
 
 def list_readers(metrics: list[Metric]) -> list[str]:
@@ -134,7 +149,7 @@ _TABLES = (
 )
 
 
-def _plot_recalls(metrics: list[Metric], synthetic: bool) -> list[tuple[str, str]]:
+def _plot_recalls(metrics: list[Metric], mark: str) -> list[tuple[str, str]]:
     """Return recall by emotion of every reader that has it, as data URIs."""
     figures = []
     for reader in list_readers(metrics):
@@ -144,7 +159,6 @@ def _plot_recalls(metrics: list[Metric], synthetic: bool) -> list[tuple[str, str
             low, high = m.interval or (m.value, m.value)
             recalls.setdefault(m.protocol, {})[m.name.removeprefix("recall_")] = (m.value, low, high)
         if recalls:
-            mark = " (synthetic data)" if synthetic else ""
             ordered = {name: {e: found[e] for e in EMOTIONS if e in found} for name, found in recalls.items()}
             figures.append((f"recall {reader}", _to_uri(plot_recalls(ordered, f"{reader}: recall{mark}"))))
     return figures

@@ -49,7 +49,7 @@ def learn_svm(
         return None
     write_bytes(stage.folder / SVM_FILE, weights.dump())
     stage.notes.append(
-        f"DE + SVM learned from {weights.n_people} training people, every {weights.every}. second; it votes per trial "
+        f"DE + SVM learned from {weights.n_people} training people, {weights.tell_seconds()}; it votes per trial "
         "and its penalty is fixed"
     )
     return FieldSvm(source, weights)

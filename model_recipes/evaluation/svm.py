@@ -63,6 +63,10 @@ class FieldWeights:
     unseen_folds: frozenset[int]
     every: int
 
+    def tell_seconds(self) -> str:
+        """Return in words which seconds were learned from."""
+        return "on all seconds" if self.every == 1 else f"on one second in {self.every}"
+
     def dump(self) -> bytes:
         """Return all of it as safetensors."""
         names = {"mean": self.mean, "var": self.var, "labels": self.model.classes_}

@@ -22,6 +22,7 @@ from model_recipes.evaluation.predictions import make_slug, write_predictions
 from model_recipes.evaluation.probe import LinearProbe
 from model_recipes.evaluation.readers import GgufReader, HFReader, Reader
 from model_recipes.evaluation.recipe import EvaluateRecipe
+from model_recipes.evaluation.report import mark_synthetic
 from model_recipes.evaluation.text_quality import measure_text, write_answers
 from model_recipes.evaluation.verdict import compare_controls, judge
 
@@ -224,7 +225,7 @@ def _measure_clips(
 def _write_files(stage: Stage, reader: Reader, trials: Trials, scores: np.ndarray) -> None:
     slug, rows = make_slug(reader.name), trials.rows
     truth = np.array([EMOTIONS.index(row["emotion"]) for row in rows])
-    mark = " (synthetic data)" if stage.synthetic else ""
+    mark = mark_synthetic(stage)
     parts = {name: (scores[part], truth[part]) for name, part in trials.protocols.items()}
     counts = {
         name: count_confusion(right, said.argmax(axis=1), [""] * len(right), len(EMOTIONS))[0]

@@ -19,6 +19,7 @@ from dataset_builder.prompts import load_style
 from dataset_builder.recipe import StrictModel
 from dataset_builder.score_rows import choose_people, make_rows, read_people
 from dataset_builder.sources import SOURCES
+from dataset_builder.sources.faced_tables import SYNTHETIC_MARK
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort
 from dataset_builder.stage import open_stage
 from dataset_builder.types import EMOTIONS
@@ -148,10 +149,22 @@ def test_people_are_scored_and_both_protocols_stand_side_by_side(raw, reader_dir
     assert [parent.stage for parent in manifest.parents] == ["reader", "corpus"]
     assert "EEG_Features/DE/sub007.pkl.pkl" in {item.name for item in manifest.inputs}
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
-    assert "Synthetic data" in page
+    assert "Synthetic data.</strong> Made-up EEG was read." in page
     assert "not shown to read the EEG" in page
     assert "http" not in page.replace("http-equiv", "")
     assert evaluate_people(QUICK, reader_dir, raw, tmp_path / "out", subjects="7-9") == manifest
+
+
+def test_recorded_people_are_not_called_made_up(raw, reader_dir, tmp_path, capsys):
+    recorded = tmp_path / "raw"
+    shutil.copytree(raw, recorded, ignore=shutil.ignore_patterns("manifest.json", SYNTHETIC_MARK))
+    arguments = ["--faced", str(recorded), "--model", str(reader_dir), "--subjects=7", "--out", str(tmp_path / "out")]
+    assert run_evaluate.main([*arguments, "--set", "controls=off", "--set", "probes=[]", "--set", "max_rows=8"]) == 0
+    assert "trained on synthetic data, tested on recorded people\n" in capsys.readouterr().out
+    assert read_manifest(tmp_path / "out").synthetic, "nothing may be claimed of a model that learned from nobody"
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "the people who were read are recorded" in page
+    assert "Made-up EEG was read" not in page
 
 
 def test_training_subjects_are_counted_apart_or_refused(raw, reader_dir, tmp_path):
@@ -489,6 +502,8 @@ def test_command_scores_people(raw, reader_dir, tmp_path, capsys):
     printed = capsys.readouterr().out
     for text in ("unseen subjects and clips: ", "DE + SVM", "linear probe", "not shown to read the EEG", "report.html"):
         assert text in printed
+    assert ", on one second in 10; it votes per trial" in printed
+    assert "\nsynthetic data\n" in printed
     manifest = read_manifest(tmp_path / "out")
     assert manifest.metric("text_valid", reader="language model").n == 1
     controls = {c["control"] for verdict in manifest.facts["verdicts"] for c in verdict["comparisons"]}
