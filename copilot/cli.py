@@ -77,13 +77,12 @@ def main(argv: list[str] | None = None) -> int:
         0 on success, 2 for a user's error, 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help"):
-        print(help_text())
-        return 0
-    if argv[0] not in COMMANDS:
-        print(f"error: unknown command {argv[0]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
     try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(help_text(), flush=True)
+            return 0
+        if argv[0] not in COMMANDS:
+            raise CopilotError(f"unknown command {argv[0]!r}; known: {', '.join(COMMANDS)}")
         return _run(COMMANDS[argv[0]][0], argv[1:])
     except CopilotError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -118,7 +117,13 @@ def _run(module: str, argv: list[str]) -> int:
         command = import_module(module)
     finally:
         gc.enable()
-    return int(command.main(argv))
+    try:
+        code = int(command.main(argv))
+    except SystemExit:  # argparse, after --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()  # here a reader who has left is still told apart
+    return code
 
 
 def help_text() -> str:

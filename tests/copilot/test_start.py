@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import subprocess
 import sys
 
@@ -35,6 +36,22 @@ def test_sources_are_found_when_asked_for():
     assert "faced" in sources.SOURCES
     with pytest.raises(AttributeError, match="no attribute 'Faced'"):
         _ = sources.Faced
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["prune", "--help"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_who_leaves_early_is_no_error(arguments, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "copilot.cli", *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    assert done.stderr == ""
 
 
 def test_the_search_for_garbage_goes_on_after_the_imports(capsys):
