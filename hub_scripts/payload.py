@@ -137,7 +137,12 @@ def collect_payload(kind: str, folder: str | Path, names: CardNames, evaluations
 
 
 def _check_kind(folder: Path, manifest: Manifest, kind: str) -> None:
-    fits = KINDS.get(manifest.stage, "nothing that is published")
+    fits = KINDS.get(manifest.stage)
+    if fits is None:
+        stages = ", ".join(stage for stage, fit in KINDS.items() if fit == kind)
+        raise InputError(
+            f"{folder.name}: holds stage {manifest.stage!r}, which is never published; accepted as {kind}: {stages}"
+        )
     if fits != kind:
         raise InputError(f"{folder.name}: holds stage {manifest.stage!r}, which is pushed as {fits}, not as {kind}")
 

@@ -46,6 +46,12 @@ def test_kind_must_fit_the_stage(places, kind):
         collect_payload(kind, places["merged"], NAMES)
 
 
+def test_records_are_never_published(tmp_path):
+    finish_stage(tmp_path / "rec1", "record", {"record.json": b"{}"})
+    with pytest.raises(InputError, match=r"^rec1: holds stage 'record', which is never published; .* dataset: corpus$"):
+        collect_payload("dataset", tmp_path / "rec1", NAMES)
+
+
 def test_unfinished_stage_is_refused(places):
     (places["merged"] / "manifest.json").unlink()
     with pytest.raises(InputError, match="not a finished stage"):
