@@ -8,9 +8,8 @@ from pydantic import Field
 from copilot.record_stage import RecordOptions, draft_record
 from copilot.report import Step, format_table, make_table, render_report
 from dataset_builder.corpus import CorpusRecipe, build_corpus, load_split
-from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import Manifest, write_text
-from dataset_builder.recipe import Model, StrictModel, load_recipe, validate
+from dataset_builder.recipe import Model, StrictModel, check_changes, load_recipe, validate
 from dataset_builder.sources.faced import FacedSource
 from dataset_builder.sources.synthetic import SynthRecipe, write_cohort, write_recording_file
 from model_recipes.adapter import AdapterRecipe, train_adapter
@@ -158,20 +157,17 @@ def load_recipes(options: DemoOptions) -> DemoRecipes:
     RecipeError
         If a change names no stage, or does not fit the stage's recipe.
     """
-    for change in options.set:
-        stage, dot, _ = change.partition("=")[0].partition(".")
-        if stage not in STAGES or not dot:
-            raise RecipeError(f"--set {change}: expected STAGE.KEY=VALUE; stages: {', '.join(STAGES)}")
+    check_changes(options.set, STAGES)
     folder = _ROOT / "model_recipes" / "recipes" / _RECIPE_FOLDERS.get(options.base, "qwen2-0.5b")
     corpus = "demo-synthetic" if options.faced is None else "faced-qa"
 
     def load(stage: str, path: Path, model: type[Model]) -> Model:
-        changes = [change.split(".", 1)[1] for change in options.set if change.startswith(f"{stage}.")]
+        first = []
         if stage == "base":
-            changes.insert(0, f"name={options.base}")
+            first.append(f"base.name={options.base}")
         if options.text and "text" in model.model_fields:
-            changes.insert(0, f"text={{path: {json.dumps(options.text)}}}")
-        return load_recipe(path, model, changes)
+            first.append(f"{stage}.text={{path: {json.dumps(options.text)}}}")
+        return load_recipe(path, model, [*first, *options.set], stage=stage)
 
     def pick(stage: str) -> Path:
         """Return the recipe for a first look where the base has one."""

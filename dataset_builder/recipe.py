@@ -1,8 +1,10 @@
 """Strict recipes: YAML in, a typed and frozen config out, one clear line when something is off."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +62,14 @@ _TRUTH = re.compile(r"(?:true|True|TRUE|false|False|FALSE)$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _TRUTH, list("tTfF"))
 
 
-def load_recipe(path: str | Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+def load_recipe(
+    path: str | Path,
+    model: type[Model],
+    overrides: Sequence[str] = (),
+    *,
+    stage: str = "",
+    shipped: Path | None = None,
+) -> Model:
     """Read a recipe file.
 
     Parameters
@@ -71,6 +80,10 @@ def load_recipe(path: str | Path, model: type[Model], overrides: Sequence[str] =
         Config class that the recipe must fit.
     overrides : sequence of str
         ``"section.key=value"`` as given after ``--set``; the value is read as YAML.
+    stage : str, optional
+        Where one run has many recipes: overrides are ``"stage.section.key=value"``; those of others are let be.
+    shipped : Path, optional
+        Folder of recipes that may be named without their folder; a file at `path` goes first.
 
     Returns
     -------
@@ -82,11 +95,27 @@ def load_recipe(path: str | Path, model: type[Model], overrides: Sequence[str] =
     RecipeError
         Names the file, the key, what was found and what is accepted.
     """
-    path = Path(path)
+    path = Path(path) if shipped is None else _find_recipe(Path(path), shipped)
     values = _parse_yaml(_read_text(path), path.name)
+    prefix = f"{stage}." if stage else ""
     for override in overrides:
-        _apply_override(values, override)
+        if override.startswith(prefix):
+            _apply_override(values, override, prefix)
     return validate(model, values, where=path.name)
+
+
+def check_changes(changes: Sequence[str], stages: Sequence[str]) -> None:
+    """Refuse what is no ``"stage.key=value"`` of one of the stages of a run.
+
+    Raises
+    ------
+    RecipeError
+    """
+    for change in changes:
+        key, sign, _ = change.partition("=")
+        stage, _, name = key.partition(".")
+        if stage not in stages or not name or not sign:
+            raise RecipeError(f"--set {change}: expected STAGE.KEY=VALUE; stages: {', '.join(stages)}")
 
 
 def validate(model: type[Model], values: Any, where: str) -> Model:
@@ -95,6 +124,19 @@ def validate(model: type[Model], values: Any, where: str) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"{where}: " + "; ".join(_explain(item, model) for item in error.errors())) from None
+
+
+def _find_recipe(path: Path, shipped: Path) -> Path:
+    """Return `path` if something is there, else the shipped recipe of that name."""
+    if os.path.exists(path):
+        return path
+    names = {recipe.relative_to(shipped).as_posix(): recipe for recipe in shipped.rglob("*.yaml")}
+    if path.as_posix() in names:
+        return names[path.as_posix()]
+    (near,) = get_close_matches(path.as_posix(), names, n=1, cutoff=0.0)
+    raise RecipeError(
+        f"--recipe {path}: no such file; accepted: a file, or the name of a shipped recipe such as {near}"
+    )
 
 
 def _read_text(path: Path) -> str:
@@ -122,8 +164,8 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
     return values
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    key, sign, value = override.partition("=")
+def _apply_override(values: dict[str, Any], override: str, prefix: str = "") -> None:
+    key, sign, value = override.removeprefix(prefix).partition("=")
     if not sign or not key:
         raise RecipeError(f"--set {override}: expected section.key=value")
     *sections, last = key.split(".")

@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    recipe = load_recipe(args.recipe, CorpusRecipe, overrides=args.set)
+    recipe = load_recipe(args.recipe, CorpusRecipe, overrides=args.set, shipped=RECIPES)
     manifest = build_corpus(
         recipe, args.raw, args.out, workers=args.workers, tokenizer=args.tokenizer, cluster=args.cluster
     )

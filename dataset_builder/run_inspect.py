@@ -13,6 +13,8 @@ from dataset_builder.prompts import get_style
 from dataset_builder.recipe import load_recipe, validate
 from dataset_builder.sources.recordings import read_recording
 
+RECIPES = Path(__file__).parent / "recipes"
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command's options."""
@@ -47,7 +49,7 @@ def _load_codec(args: argparse.Namespace) -> tuple[CorpusRecipe, Codec]:
     if args.corpus:
         name = f"{Path(args.corpus).name}: recipe in its manifest"
         return validate(CorpusRecipe, read_manifest(args.corpus).recipe, name), load_codec(args.corpus)
-    recipe = load_recipe(args.recipe, CorpusRecipe)
+    recipe = load_recipe(args.recipe, CorpusRecipe, shipped=RECIPES)
     codec = make_codec(recipe.codec)
     if codec.needs_fit:
         raise InputError(f"inspect: codec {codec.name} is fitted on training subjects; give --corpus, not --recipe")

@@ -13,7 +13,7 @@ from pydantic import Field
 from dataset_builder.corpus import CorpusRecipe, build_corpus, open_source
 from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import Manifest, write_text
-from dataset_builder.recipe import Model, StrictModel, load_recipe
+from dataset_builder.recipe import Model, StrictModel, check_changes, load_recipe
 from model_recipes.base import BaseRecipe, make_base
 from model_recipes.evaluate import EvaluateRecipe, evaluate_models
 from model_recipes.gguf import GgufRecipe, export_gguf
@@ -152,16 +152,12 @@ def load_recipes(options: ReproduceOptions) -> ReproduceRecipes:
     """
     if options.experiment not in EXPERIMENTS:
         raise RecipeError(f"reproduce {options.experiment}: unknown; accepted: {', '.join(EXPERIMENTS)}")
-    for change in options.set:
-        stage, dot, _ = change.partition("=")[0].partition(".")
-        if stage not in STAGES or not dot:
-            raise RecipeError(f"--set {change}: expected STAGE.KEY=VALUE; stages: {', '.join(STAGES)}")
+    check_changes(options.set, STAGES)
     chosen = EXPERIMENTS[options.experiment]
     scale = f"codec.normalization={{mode: {options.normalization}}}"
 
     def load(stage: str, path: Path, model: type[Model], *first: str) -> Model:
-        changes = [change.split(".", 1)[1] for change in options.set if change.startswith(f"{stage}.")]
-        return load_recipe(path, model, [*first, *changes])
+        return load_recipe(path, model, [*(f"{stage}.{one}" for one in first), *options.set], stage=stage)
 
     return ReproduceRecipes(
         corpus=load("corpus", _CORPORA / f"{chosen.corpus}.yaml", CorpusRecipe, scale),

@@ -28,7 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    recipe = load_recipe(args.recipe, AdapterRecipe, overrides=args.set)
+    recipe = load_recipe(args.recipe, AdapterRecipe, overrides=args.set, shipped=RECIPES)
     manifest = train_adapter(recipe, args.model, args.corpus, args.out, device=args.device)
     if not is_main_process():
         return 0

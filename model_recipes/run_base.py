@@ -26,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    recipe = load_recipe(args.recipe, BaseRecipe, overrides=args.set)
+    recipe = load_recipe(args.recipe, BaseRecipe, overrides=args.set, shipped=RECIPES)
     manifest = make_base(recipe, args.out, corpus_dir=args.corpus, cache_dir=args.cache)
     print(f"{manifest.facts['model']['parameters']:,} parameters")
     perplexity = manifest.metrics[0]

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     check_arguments(args)
     default = "tiny/evaluate-people.yaml" if args.faced else "tiny/evaluate.yaml"
-    recipe = load_recipe(args.recipe or RECIPES / default, EvaluateRecipe, overrides=args.set)
+    recipe = load_recipe(args.recipe or RECIPES / default, EvaluateRecipe, overrides=args.set, shipped=RECIPES)
     print_summary(_evaluate(args, recipe))
     print(f"wrote {Path(args.out) / REPORT_FILE}")
     return 0

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
     flags = [f"{name}=true" for name in ("strict", "adapter") if getattr(args, name)]
-    recipe = load_recipe(args.recipe, GgufRecipe, overrides=[*args.set, *flags])
+    recipe = load_recipe(args.recipe, GgufRecipe, overrides=[*args.set, *flags], shipped=RECIPES)
     manifest = export_gguf(recipe, args.model, args.corpus, args.out, args.adapter)
     for file in manifest.facts["files"]:
         size = f"{file['bytes'] / 1e6:>8.1f} MB {file['bits_per_weight']:>6.2f} bits/weight"

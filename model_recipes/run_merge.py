@@ -23,7 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    recipe = load_recipe(args.recipe, MergeRecipe, overrides=args.set)
+    recipe = load_recipe(args.recipe, MergeRecipe, overrides=args.set, shipped=RECIPES)
     manifest = merge_adapter(recipe, args.model, args.adapter, args.out)
     print(f"largest difference of logits {manifest.facts['merge_max_difference']:.2g}")
     print(f"wrote {args.out}")

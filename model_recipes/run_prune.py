@@ -37,7 +37,7 @@ def list_overrides(args: argparse.Namespace) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    recipe = load_recipe(args.recipe, PruneRecipe, overrides=list_overrides(args))
+    recipe = load_recipe(args.recipe, PruneRecipe, overrides=list_overrides(args), shipped=RECIPES)
     if args.plan_only:
         print(format_plan(plan_pruning(recipe, args.base)))
         return 0

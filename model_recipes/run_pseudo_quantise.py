@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    recipe = load_recipe(args.recipe, PseudoQuantiseRecipe, overrides=args.set)
+    recipe = load_recipe(args.recipe, PseudoQuantiseRecipe, overrides=args.set, shipped=RECIPES)
     manifest = pseudo_quantise_model(recipe, args.model, args.out, device=args.device)
     facts, (after, before) = manifest.facts["pseudo_quantised"], manifest.metrics
     print(

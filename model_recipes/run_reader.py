@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    recipe = load_recipe(args.recipe, ReaderRecipe, overrides=args.set)
+    recipe = load_recipe(args.recipe, ReaderRecipe, overrides=args.set, shipped=RECIPES)
     manifest = train_reader(recipe, args.base, args.corpus, args.out, device=args.device)
     facts = manifest.facts
     print(f"{facts['rows']} rows, {facts['steps']} steps, {facts['tokens_per_second']:,.0f} tokens per second")

@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    recipe = load_recipe(args.recipe, RecoverRecipe, overrides=args.set)
+    recipe = load_recipe(args.recipe, RecoverRecipe, overrides=args.set, shipped=RECIPES)
     manifest = recover_model(recipe, args.model, args.teacher, args.out, corpus_dir=args.corpus, device=args.device)
     if not is_main_process():
         return 0

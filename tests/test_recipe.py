@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -6,7 +7,7 @@ from pydantic import Field
 
 from dataset_builder.corpus import CorpusRecipe
 from dataset_builder.errors import RecipeError
-from dataset_builder.recipe import StrictModel, load_recipe
+from dataset_builder.recipe import StrictModel, check_changes, load_recipe
 from model_recipes.evaluation.recipe import EvaluateRecipe
 
 GOOD = "name: x\nversion: 1\ncodec: {name: band_power, levels: 8}\n"
@@ -71,3 +72,35 @@ def test_missing_file_and_bad_override(recipe_file: Path) -> None:
     for override in ("rate", "=3", "rate.x=1", "kind=[", "kind=c"):
         with pytest.raises(RecipeError):
             load_recipe(recipe_file, Small, overrides=[override])
+
+
+@pytest.mark.parametrize("change", ["steps=3", "adapter=3", "adapter.steps", "adapter.=3", "other.steps=3"])
+def test_a_change_of_a_stage_is_refused_as_it_was_typed(change: str) -> None:
+    with pytest.raises(RecipeError, match=rf"^--set {re.escape(change)}: expected STAGE.KEY=VALUE; stages: base, ada"):
+        check_changes(["adapter.steps=3", change], ["base", "adapter"])
+
+
+def test_a_stage_takes_its_own_changes_and_names_them_as_typed(recipe_file: Path) -> None:
+    recipe_file.write_text("rate: 1.0\n")
+    assert load_recipe(recipe_file, Small, ["one.kind=b", "two.kind=nothing"], stage="one").kind == "b"
+    for change in ("one.rate.x=1", "one.kind=["):
+        with pytest.raises(RecipeError, match=f"^--set {re.escape(change)}: "):
+            load_recipe(recipe_file, Small, [change], stage="one")
+
+
+def test_shipped_recipes_go_by_name_and_files_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = tmp_path / "shipped"
+    (shipped / "tiny").mkdir(parents=True)
+    (shipped / "tiny/x.yaml").write_text("rate: 1.0\n")
+    (tmp_path / "secret.yaml").write_text("rate: 9.0\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("tiny/x.yaml", Small, shipped=shipped).rate == 1
+    with pytest.raises(
+        RecipeError, match=r"^--recipe mine/x\.yml: no such file; .* shipped recipe such as tiny/x\.yaml$"
+    ):
+        load_recipe("mine/x.yml", Small, shipped=shipped)
+    with pytest.raises(RecipeError, match="no such file"):
+        load_recipe("../secret.yaml", Small, shipped=shipped)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/x.yaml").write_text("rate: 2.0\n")
+    assert load_recipe("tiny/x.yaml", Small, shipped=shipped).rate == 2

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from copilot.cli import COMMANDS
+from dataset_builder.errors import RecipeError
 from dataset_builder.recipe import StrictModel, load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,24 @@ def test_recipe_loads(path):
 def _accepts(path: Path, model: type[StrictModel]) -> bool:
     """With one candidate the error itself is the better message; with several, keys choose."""
     return set(yaml.safe_load(path.read_text(encoding="utf-8"))) <= set(model.model_fields)
+
+
+def test_every_command_with_a_recipe_takes_the_names_of_shipped_ones():
+    found = []
+    for command, (name, _) in COMMANDS.items():
+        module = importlib.import_module(name)
+        actions = module.make_parser()._actions
+        if not any("--recipe" in action.option_strings for action in actions):
+            continue
+        found.append(command)
+        needed = {action.option_strings[0] for action in actions if action.required} | {"--recipe"}
+        needed |= {"--corpus"} if command == "evaluate" else set()
+        arguments = [word for option in sorted(needed) for word in (option, "lost/x.yaml")]
+        with pytest.raises(
+            RecipeError, match=r"^--recipe lost/x\.yaml: no such file; .* shipped recipe such as \S+\.yaml$"
+        ):
+            module.main(arguments)
+    assert {"corpus", "inspect", "prune", "evaluate"} <= set(found)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=IDS)

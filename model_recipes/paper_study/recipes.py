@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from dataset_builder.corpus import CorpusRecipe, open_source
-from dataset_builder.errors import InputError, RecipeError
-from dataset_builder.recipe import Model, StrictModel, load_recipe
+from dataset_builder.errors import InputError
+from dataset_builder.recipe import Model, StrictModel, check_changes, load_recipe
 from dataset_builder.sources.base import Source
 from dataset_builder.splits import SPLITS, plan_splits
 from model_recipes.base import BaseRecipe
@@ -119,18 +119,15 @@ def load_paper_recipes(options: PaperOptions) -> tuple[PaperRecipes, dict[str, C
     InputError
         If the folder holds nobody to work on.
     """
-    for change in options.set:
-        stage, dot, _ = change.partition("=")[0].partition(".")
-        if stage not in STAGES or not dot:
-            raise RecipeError(f"--set {change}: expected STAGE.KEY=VALUE; stages: {', '.join(STAGES)}")
+    check_changes(options.set, STAGES)
     folder = _ROOT / "model_recipes" / "recipes" / _RECIPE_FOLDERS.get(options.base, "qwen2-0.5b")
     length = [f"max_length={1024 if options.base == 'tiny' else 2048}"]
 
     def load(stage: str, path: Path, model: type[Model], *first: str) -> Model:
-        changes = [change.split(".", 1)[1] for change in options.set if change.startswith(f"{stage}.")]
         text = [f"text={{path: {json.dumps(options.text)}}}"] if options.text and "text" in model.model_fields else []
         small = _SMALL.get(stage, []) if options.budget == "small" else []
-        return load_recipe(path, model, [*first, *text, *small, *changes])
+        given = [f"{stage}.{one}" for one in (*first, *text, *small)]
+        return load_recipe(path, model, [*given, *options.set], stage=stage)
 
     def load_corpus(codec: dict[str, object], people: str) -> CorpusRecipe:
         path = _ROOT / "dataset_builder" / "recipes" / "faced-qa-paper.yaml"
