@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from copilot.demo import DemoOptions, load_recipes
+from dataset_builder.errors import RecipeError
 from dataset_builder.manifest import read_manifest
 
 SMALL = (
@@ -82,3 +84,19 @@ def test_demo_survives_ctrl_c_ends_with_a_report_and_costs_nothing_again(tmp_pat
         name: manifest.started for name, manifest in manifests.items() if name != "record"
     }
     assert not any(str(tmp_path) in path.read_text(errors="replace") for path in out.rglob("*.json"))
+
+
+@pytest.mark.parametrize("change", ["adapter.steps", "steps=3", "adapter.=3"])
+def test_a_change_that_fits_no_stage_is_shown_as_it_was_typed(change: str) -> None:
+    with pytest.raises(
+        RecipeError, match=rf"^--set {re.escape(change)}: expected STAGE\.KEY=VALUE; stages: corpus, base"
+    ):
+        load_recipes(DemoOptions(out="demo", set=[change]))
+
+
+def test_changes_reach_their_stage_and_go_before_the_other_options() -> None:
+    recipes = load_recipes(
+        DemoOptions(out="demo", text="mine.txt", set=["adapter.steps=7", "recover.text.path=other.txt"])
+    )
+    assert recipes.adapter.steps == 7
+    assert (recipes.base.text.path, recipes.recover.text.path) == ("mine.txt", "other.txt")
