@@ -79,8 +79,6 @@ def clean_brainvision(path: Path, keep: frozenset[str]) -> Cleaned:
 
 def _read(path: Path, findings: Findings, keep: frozenset[str]) -> _Header:
     sections, comment = _parse(path)
-    for line in comment:
-        findings.add("Comment", "R", line)
     common, binary = sections.get("common infos", {}), sections.get("binary infos", {})
     count, interval = common.get("numberofchannels", ""), common.get("samplinginterval", "")
     orientation = common.get("dataorientation", "").upper()
@@ -91,6 +89,8 @@ def _read(path: Path, findings: Findings, keep: frozenset[str]) -> _Header:
     if orientation not in ("MULTIPLEXED", "VECTORIZED"):
         raise damaged(".vhdr", "DataOrientation is neither MULTIPLEXED nor VECTORIZED")
     _note_texts(sections, findings)
+    channels = _clean_channels(sections.get("channel infos", {}), int(count), findings)
+    _note_comment(comment, [interval, *(row[2] for row in channels)], findings)
     data = _find_companion(path, common.get("datafile", ""), (".eeg", ".dat"))
     if data is None:
         raise damaged(".vhdr", "a file that belongs to it is missing beside it")
@@ -101,7 +101,7 @@ def _read(path: Path, findings: Findings, keep: frozenset[str]) -> _Header:
         interval_us=interval,
         orientation=orientation,
         binary_format=binary["binaryformat"].upper(),
-        channels=_clean_channels(sections.get("channel infos", {}), int(count), findings),
+        channels=channels,
         coordinates=_clean_coordinates(sections.get("coordinates", {}), int(count)),
         markers=_clean_markers(markers, findings, keep, _count_times(data, int(count), binary)) if markers else [],
     )
@@ -136,6 +136,16 @@ def _note_texts(sections: dict[str, dict[str, str]], findings: Findings) -> None
                 findings.add("Name of a side file", "A", value.rpartition(".")[0] if "." in value else value)
             elif section not in known or (section in known[:2] and key not in _TECHNICAL):
                 findings.add("Further entry", "R", value)
+
+
+def _note_comment(lines: list[str], numbers: list[str], findings: Findings) -> None:
+    """Note lines of comments, but for the decimal numbers in them that the new header states as well.
+
+    Recorders repeat the interval and every channel's resolution there.
+    """
+    kept = {number for number in numbers if "." in number}
+    for line in lines:
+        findings.add("Comment", "R", " ".join(word for word in line.split() if word not in kept))
 
 
 def _find_companion(path: Path, stated: str, suffixes: tuple[str, ...]) -> Path | None:

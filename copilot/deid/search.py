@@ -19,7 +19,8 @@ _FORMAT_WORDS = {
     ".edf": "Startdate Annotations",
     ".bdf": "Startdate Annotations BIOSEMI",
     ".vhdr": """Brain Data File Infos Info Binary Version 1.0 Channel Vision Exchange Header Common BINARY MULTIPLEXED
-    VECTORIZED DataFile MarkerFile Codepage Resolution Coordinates""",
+    VECTORIZED DataFile MarkerFile Codepage Resolution Coordinates Number Channels NumberOfChannels Sampling Interval
+    SamplingInterval DataFormat Format DataOrientation Orientation DataPoints Points BinaryFormat""",
     ".vmrk": "Infos New Stimulus Response Segment Vision Exchange Marker Common Comment",
     ".set": """MATLAB 5.0 MAT-file setname filename filepath datfile nbchan trials chanlocs urevent icaact icaweights
     icasphere icawinv icachansind latency duration labels radius sph_theta sph_phi sph_radius common""",
@@ -36,7 +37,7 @@ def search_texts(texts: Sequence[str], paths: Sequence[Path], name: str) -> int:
     paths : sequence of Path
         What was written.
     name : str
-        How messages call the recording.
+        How the recording is called now; where it was called so before, that is no text to remove.
 
     Returns
     -------
@@ -50,7 +51,7 @@ def search_texts(texts: Sequence[str], paths: Sequence[Path], name: str) -> int:
     """
     wanted = {part for text in texts for part in (text, *re.split(r"\s+", text)) if len(part) >= _MIN_LENGTH}
     allowed = _list_words(paths)
-    wanted = {text for text in wanted if not is_known(text) and not _is_allowed(text, allowed)}
+    wanted = {text for text in wanted - {name} if not is_known(text) and not _is_allowed(text, allowed)}
     # A longer text is found with a shorter one in it.
     short = [text for text in wanted if not any(other in text for other in wanted if other != text)]
     patterns = {data for text in short for data in _encode(text)}

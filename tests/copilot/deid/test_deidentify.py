@@ -113,6 +113,74 @@ def test_brainvision_samples_are_copied_whatever_the_texts_are_written_in(plante
     assert "Mk2=Stimulus,S  1,100,1,0" in (tmp_path / "shared" / "rec-001.vmrk").read_text()
 
 
+#: What BrainVision Recorder writes into every header.
+RECORDER = f"""; Data created by the Vision Recorder
+
+[Common Infos]
+Codepage=UTF-8
+DataFile={NAME}.eeg
+DataFormat=BINARY
+; Data orientation: MULTIPLEXED=ch1,pt1, ch2,pt1 ...
+DataOrientation=MULTIPLEXED
+NumberOfChannels=2
+; Sampling interval in microseconds
+SamplingInterval=3906.25
+
+[Binary Infos]
+BinaryFormat=INT_16
+
+[Channel Infos]
+; Each entry: Ch<Channel number>=<Name>,<Reference channel name>,
+; <Resolution in "Unit">,<Unit>, Future extensions..
+Ch1=Fp1,,0.0488281,µV
+Ch2=Fp2,,0.0488281,µV
+
+[Comment]
+
+A m p l i f i e r  S e t u p
+============================
+Number of channels: 2
+Sampling Rate [Hz]: 256
+Sampling Interval [µS]: 3906.25
+Channels
+--------
+#     Name      Phys. Chn.    Resolution / Unit   Low Cutoff [s]   High Cutoff [Hz]   Notch [Hz]    Offset
+1     Fp1         1           0.0488281 µV             DC              140              Off            0
+2     Fp2         2           0.0488281 µV             DC              140              Off            0
+Impedance [kOhm] at {DOCTOR}'s {DATES[1]} :
+"""
+
+
+def test_comments_of_brainvision_recorder_are_removed(tmp_path):
+    (tmp_path / f"{NAME}.vhdr").write_text(f"Brain Vision Data Exchange Header File Version 1.0\n{RECORDER}", "utf-8")
+    np.zeros(2 * 256, "<i2").tofile(tmp_path / f"{NAME}.eeg")
+    deidentify_recordings([tmp_path / f"{NAME}.vhdr"], tmp_path / "shared")
+    assert find_words(tmp_path / "shared") == []
+    header = (tmp_path / "shared" / "rec-001.vhdr").read_text("utf-8")
+    assert "SamplingInterval=3906.25" in header
+    assert ";" not in header
+
+
+def test_brainvision_as_mne_writes_it_is_deidentified_also_twice(tmp_path):
+    raw = mne.io.RawArray(
+        np.random.default_rng(0).normal(0, 2e-5, (2, 500)), mne.create_info(["Fp1", "Fp2"], 256, "eeg")
+    )
+    raw.set_annotations(mne.Annotations([0.5], [0], ["eyes open"]))
+    mne.export.export_raw(tmp_path / f"{NAME}.vhdr", raw, verbose="ERROR")
+    for source, out in ((f"{NAME}.vhdr", "once"), ("once/rec-001.vhdr", "twice")):
+        statement, _ = deidentify_recordings([tmp_path / source], tmp_path / out)
+        assert statement.files[0].signals_equal
+        assert find_words(tmp_path / out) == []
+
+
+def test_a_name_beside_words_of_the_format_is_still_found(tmp_path):
+    file = tmp_path / "rec-001.vhdr"
+    file.write_text(f"SamplingInterval=2000\nOperator={DOCTOR}")
+    assert search_texts(["Sampling Interval", "rec-001"], [file], "rec-001") == 0
+    with pytest.raises(StageError):
+        search_texts([f"Sampling Interval by {DOCTOR}"], [file], "rec-001")
+
+
 def test_age_above_89_and_year(planted, tmp_path):
     statement, _ = deidentify_recordings(
         [planted["edf"]], tmp_path / "a", stage.DeidentifyOptions(keep_year=True), tmp_path / "key.csv"
