@@ -11,10 +11,9 @@ from pathlib import Path, PurePosixPath
 from copilot.deid.findings import Cleaned, Findings, damaged, decode_text, describe_rates
 from copilot.deid.samples import copy_bytes
 from copilot.deid.words import clean_annotation, clean_label, clean_labels, clean_unit
+from dataset_builder.sources.length_check import SAMPLE_BYTES, check_frames
 
 _NUMBER = re.compile(r"[-+]?\d{1,12}(?:\.\d{0,12})?(?:[eE][-+]?\d{1,2})?")
-
-_SAMPLE_BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
 
 #: Kinds of markers; any other text there is free.
 _MARKERS = "New Segment,Stimulus,Response,Comment,SyncStatus,Event,Optic,Time 0,Bad Interval,Toggle,Pulse Artifact"
@@ -50,7 +49,7 @@ class _Header:
 
     @property
     def frame_bytes(self) -> int:
-        return self.n_channels * _SAMPLE_BYTES[self.binary_format]
+        return self.n_channels * SAMPLE_BYTES[self.binary_format]
 
 
 def clean_brainvision(path: Path, keep: frozenset[str]) -> Cleaned:
@@ -84,8 +83,8 @@ def _read(path: Path, findings: Findings, keep: frozenset[str]) -> _Header:
     orientation = common.get("dataorientation", "").upper()
     if not re.fullmatch(r"[1-9]\d{0,3}", count) or not _NUMBER.fullmatch(interval) or not float(interval) > 0:
         raise damaged(".vhdr", "states no number of channels or no sampling interval")
-    if common.get("dataformat", "").upper() != "BINARY" or binary.get("binaryformat", "").upper() not in _SAMPLE_BYTES:
-        raise damaged(".vhdr", f"samples are in no binary format; accepted: {', '.join(_SAMPLE_BYTES)}")
+    if common.get("dataformat", "").upper() != "BINARY" or binary.get("binaryformat", "").upper() not in SAMPLE_BYTES:
+        raise damaged(".vhdr", f"samples are in no binary format; accepted: {', '.join(SAMPLE_BYTES)}")
     if orientation not in ("MULTIPLEXED", "VECTORIZED"):
         raise damaged(".vhdr", "DataOrientation is neither MULTIPLEXED nor VECTORIZED")
     _note_texts(sections, findings)
@@ -94,6 +93,10 @@ def _read(path: Path, findings: Findings, keep: frozenset[str]) -> _Header:
     data = _find_companion(path, common.get("datafile", ""), (".eeg", ".dat"))
     if data is None:
         raise damaged(".vhdr", "a file that belongs to it is missing beside it")
+    frame_bytes = int(count) * SAMPLE_BYTES[binary["binaryformat"].upper()]
+    size = data.stat().st_size
+    if problem := check_frames(size, frame_bytes, common.get("datapoints", ""), float(interval) / 1e6):
+        raise damaged(".vhdr", problem)
     markers = _find_companion(path, common.get("markerfile", ""), (".vmrk",)) if "markerfile" in common else None
     return _Header(
         data=data,
@@ -103,7 +106,7 @@ def _read(path: Path, findings: Findings, keep: frozenset[str]) -> _Header:
         binary_format=binary["binaryformat"].upper(),
         channels=channels,
         coordinates=_clean_coordinates(sections.get("coordinates", {}), int(count)),
-        markers=_clean_markers(markers, findings, keep, _count_times(data, int(count), binary)) if markers else [],
+        markers=_clean_markers(markers, findings, keep, size // frame_bytes) if markers else [],
     )
 
 
@@ -187,10 +190,6 @@ def _clean_coordinates(entries: dict[str, str], count: int) -> dict[int, str]:
         for index, three in parts.items()
         if len(three) == 3 and all(_NUMBER.fullmatch(part) for part in three)
     }
-
-
-def _count_times(data: Path, n_channels: int, binary: dict[str, str]) -> int:
-    return data.stat().st_size // (n_channels * _SAMPLE_BYTES[binary["binaryformat"].upper()])
 
 
 def _clean_markers(path: Path, findings: Findings, keep: frozenset[str], n_times: int) -> list[str]:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from copilot.deid.findings import Cleaned, Findings, damaged, decode_text, describe_rates, parse_date
 from copilot.deid.tal import AnnotationFilter, refuse_annotations
 from copilot.deid.words import clean_filter, clean_labels, clean_unit
+from dataset_builder.sources.length_check import tell_difference
 
 #: Fields of the first 256 bytes.
 _MAIN = (8, 80, 80, 8, 8, 8, 44, 8, 8, 4)
@@ -107,6 +108,9 @@ def _read_header(stream: BinaryIO, suffix: str, findings: Findings, size: int) -
     stated = int(texts[7]) if re.fullmatch(r"\d+", texts[7]) else n_records
     if n_records < 1:
         raise damaged(suffix, "holds no complete data record")
+    # What stands behind the records that are stated can be samples or a text.
+    if problem := tell_difference(n_records, stated, float(texts[8]) or 1.0):
+        raise damaged(suffix, problem)
     ranges = [list(row) for row in zip(*rows[3:7], strict=True)]
     texts_at = [index for index, label in enumerate(rows[0]) if label == f"{title} Annotations"]
     if sum("annotation" in label.lower() for label in rows[0]) > len(texts_at):
@@ -117,7 +121,7 @@ def _read_header(stream: BinaryIO, suffix: str, findings: Findings, size: int) -
         width=width,
         kind=kind,
         offset=offset,
-        n_records=min(stated, n_records),
+        n_records=n_records,
         record_s=texts[8],
         labels=labels,
         units=[clean_unit(unit) for unit in rows[2]],

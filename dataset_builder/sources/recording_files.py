@@ -4,7 +4,6 @@ Header texts and file names can hold a person's name, so neither enters a messag
 """
 
 import os
-import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from dataset_builder.errors import InputError
 from dataset_builder.sources.fif_check import check_fif
+from dataset_builder.sources.length_check import ELSEWHERE, check_brainvision, check_edf
 from dataset_builder.sources.mat_check import check_mat
 from dataset_builder.sources.montage import MASTOIDS, MIN_SCALP_CHANNELS, counts_inputs, match_channels
 
@@ -35,19 +35,10 @@ _PLAUSIBLE_SD_UV = (0.5, 1000.0)
 
 _MAX_NAMES = 12
 
-#: What a BrainVision header says of the files that belong to it.
-_COMPANION = re.compile(r"^\s*(?:DataFile|MarkerFile)\s*[=:](.*)$", re.IGNORECASE | re.MULTILINE)
-
-_COUNT = re.compile(r"^\s*NumberOfChannels\s*[=:]\s*(\d{1,18})", re.IGNORECASE | re.MULTILINE)
-
-_MAX_CHANNELS = 4096
-
 _NUMBERED = (
     "channels are numbered (such as A1 or E1), which tells no place on the scalp; accepted: 10-10 names such as Fp1, "
     "so rename them by the cap's map first"
 )
-
-_ELSEWHERE = "names a file in another folder; accepted: files that lie beside it"
 
 
 def open_recording(path: Path, name: str) -> tuple[mne.io.BaseRaw, list[str]]:
@@ -195,26 +186,15 @@ def _read(path: Path, suffix: str, name: str, **options: Any) -> Any:
         raise InputError(f"{name}: cannot be read as {title} ({type(error).__name__})") from None
     folder = os.path.abspath(path.parent)
     if any(os.path.dirname(os.path.abspath(file)) != folder for file in raw.filenames if file is not None):
-        raise InputError(f"{name}: {_ELSEWHERE}")
+        raise InputError(f"{name}: {ELSEWHERE}")
     return raw
-
-
-def _check_companions(path: Path, name: str) -> None:
-    """Refuse a BrainVision header that names files outside its folder (any could be meant) or endless channels."""
-    try:
-        text = path.read_bytes().decode("latin1")
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror})") from None
-    if any(mark in value for value in _COMPANION.findall(text) for mark in ("/", "\\")):
-        raise InputError(f"{name}: {_ELSEWHERE}")
-    counts = [int(digits) for digits in _COUNT.findall(text)]
-    if any(count > _MAX_CHANNELS for count in counts):
-        raise InputError(f"{name}: {max(counts)} channels; accepted: at most {_MAX_CHANNELS}")
 
 
 #: What must hold of a file before MNE, which trusts it, opens it.
 _CHECKS: dict[str, Callable[[Path, str], None]] = {
+    ".edf": check_edf,
+    ".bdf": check_edf,
     ".fif": check_fif,
     ".set": check_mat,
-    ".vhdr": _check_companions,
+    ".vhdr": check_brainvision,
 }

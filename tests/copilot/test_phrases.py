@@ -17,7 +17,7 @@ from copilot.record.pdf_page import find_chinese_font
 from copilot.record.review import open_review
 from dataset_builder import filters, sparse
 from dataset_builder.manifest import Metric
-from dataset_builder.sources import recording_files, recordings
+from dataset_builder.sources import length_check, recording_files, recordings
 from tests.copilot.copilot_fakes import FakeEngine, make_copilot_recording, make_record
 from tests.copilot.english import find_english, find_english_in_page
 from tests.copilot.record.review_fakes import ALL_CHECKED, SIGNER, quick_record, quick_recording
@@ -27,7 +27,7 @@ PLACES = re.compile(r"\{\w+\}")
 METRIC = Metric(name="balanced_accuracy", value=0.3, n=644, unit="trials", split="test", protocol="p", chance=1 / 9)
 
 #: Where each module says something, how f-strings there call what they are about, and what is said to programs alone.
-SPEAKERS = (gate, recordings, recording_files, filters, sparse, build, signing)
+SPEAKERS = (gate, recordings, recording_files, length_check, filters, sparse, build, signing)
 TECHNICAL = ("codec", "reconstruction", "recording (.edf): 7", "_", "sex:", "age: 7", "data:image", "window", "trial")
 
 

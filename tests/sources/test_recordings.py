@@ -13,6 +13,7 @@ from eeglabio.epochs import export_set as export_epochs
 from eeglabio.raw import export_set
 from pybv import write_brainvision
 
+from copilot.deid import preview_header
 from dataset_builder.bands import compute_de
 from dataset_builder.errors import InputError
 from dataset_builder.preprocess import PreprocessingConfig
@@ -279,8 +280,57 @@ def test_cut_files_are_refused(tmp_path: Path, suffix: str) -> None:
     data = path.read_bytes()
     for share in (0.001, 0.02, 0.3, 0.6):
         path.write_bytes(data[: int(len(data) * share)])
-        # what is left is damaged, or a sound but too short recording
-        assert refuse(path).startswith((f"recording ({suffix}): ", "recording: 10.0 s long", "recording: 20.0 s long"))
+        assert refuse(path).startswith(f"recording ({suffix}): ")
+
+
+@pytest.mark.parametrize("suffix", [".edf", ".bdf"])
+def test_records_that_the_header_states_and_the_file_lacks_are_told(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path, make_raw(make_signal(seconds=62)), suffix)
+    data = path.read_bytes()
+    offset = int(data[184:192])
+    record_bytes = (len(data) - offset) // int(data[236:244])
+    path.write_bytes(data[: offset + 31 * record_bytes + 5])
+    assert refuse(path) == (
+        f"recording ({suffix}): its header states 62 s, the file holds 31 s; accepted: complete files"
+    )
+    with pytest.raises(InputError, match="states 62 s, the file holds 31 s"):
+        preview_header(path)
+    path.write_bytes(data[:236] + b"-1      " + data[244 : offset + 31 * record_bytes])  # as while recording
+    assert len(read_recording(path)) == 1
+    path.write_bytes(data[:offset])
+    assert refuse(path) == f"recording ({suffix}): holds no complete data record"
+    path.write_bytes(data[: offset - 10])
+    assert refuse(path) == f"recording ({suffix}): ends within its header"
+
+
+def test_samples_that_a_brainvision_header_states_and_the_file_lacks_are_told(tmp_path: Path) -> None:
+    path = save(tmp_path, make_raw(make_signal(seconds=62)), ".vhdr")
+    samples, header = path.with_suffix(".eeg"), path.read_text("utf-8")
+    data = samples.read_bytes()
+    samples.write_bytes(data[: len(data) // 2 + 5])
+    message = "recording (.vhdr): its samples end before the last channel; accepted: complete files"
+    assert refuse(path) == message
+    with pytest.raises(InputError, match="end before the last channel"):
+        preview_header(path)
+    samples.write_bytes(data[: len(data) // 2])
+    assert len(read_recording(path)) == 1
+    path.write_text(header.replace("SamplingInterval", f"DataPoints={62 * 250}\nSamplingInterval"), "utf-8")
+    message = "its header states 62 s, the file holds 31 s; accepted: complete files"
+    assert refuse(path) == f"recording (.vhdr): {message}"
+    with pytest.raises(InputError, match=message):
+        preview_header(path)
+    samples.write_bytes(data)
+    assert len(read_recording(path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "what"), [(".edf", "EDF or BDF file"), (".bdf", "EDF or BDF file"), (".vhdr", "BrainVision header")]
+)
+def test_a_file_of_another_type_is_told(tmp_path: Path, suffix: str, what: str) -> None:
+    path = tmp_path / f"{SECRET}{suffix}"
+    for data in (b"", b"Dear colleague,\n" * 50, b"[Common Infos]\n"):
+        path.write_bytes(data)
+        assert refuse(path) == f"recording ({suffix}): is no {what}"
 
 
 def test_missing_companions_are_told(tmp_path: Path) -> None:

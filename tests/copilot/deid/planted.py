@@ -100,8 +100,6 @@ def write_brainvision(folder: Path, encoding: str = "utf-8") -> Path:
     stem = f"{NAME}_{DATES[1]}"
     path = folder / f"{stem}.vhdr"
     (make_signal().T * 10).astype("<i2").tofile(folder / f"{stem}.eeg")
-    with (folder / f"{stem}.eeg").open("ab") as stream:
-        stream.write(b"by " + DOCTOR.encode())
     han = HAN if encoding == "utf-8" else ""
     lines = ["Brain Vision Data Exchange Header File Version 1.0", f"; {DOCTOR} {han}", "[Common Infos]"]
     lines += ["Codepage=UTF-8"] * (encoding == "utf-8")
