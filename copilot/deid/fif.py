@@ -109,6 +109,8 @@ def _read(stream: BinaryIO, size: int, findings: Findings, keep: frozenset[str])
         for tag in tags
         if tag.block == _INFO and tag.size == 4 and tag.kind in (FIFF.FIFF_NCHAN, FIFF.FIFF_SFREQ)
     }
+    if any(tag.block == FIFF.FIFFB_MNE_EPOCHS for tag in tags):
+        raise damaged(".fif", "is cut into epochs; accepted: continuous recordings")
     if not raw or len(numbers) != 2 or any(tag.type not in _SIZES for tag in raw):
         raise damaged(".fif", "holds no raw recording")
     n_channels, sfreq_hz = struct.unpack(">if", numbers[FIFF.FIFF_NCHAN] + numbers[FIFF.FIFF_SFREQ])

@@ -1,4 +1,4 @@
-"""Whether the tags of a FIF file follow one another, told before MNE reads it.
+"""Whether the tags of a FIF file follow one another and lead to a continuous recording, told before MNE reads it.
 
 A tag says where the next one is. In a damaged file that can be one that was read before, and a reader that trusts it
 goes round until the memory is full. The layout is that of the FIFF 1.3 specification (Uutela and Hämäläinen,
@@ -13,14 +13,19 @@ from dataset_builder.errors import InputError
 
 _HEADER = struct.Struct(">4i")
 
-_FILE_ID, _DIRECTORY_POINTER, _DIRECTORY = 100, 101, 102
+_FILE_ID, _DIRECTORY_POINTER, _DIRECTORY, _BLOCK_START = 100, 101, 102, 104
+
+#: Block that MNE writes epochs into.
+_EPOCHS = struct.pack(">i", 373)
+
+_IS_EPOCHS = "is cut into epochs; accepted: continuous recordings"
 
 #: More tags than any recording has.
 _MAX_TAGS = 2_000_000
 
 
 def check_fif(path: Path, name: str) -> None:
-    """Refuse a file whose tags do not lie in it one after the other.
+    """Refuse a file whose tags do not lie in it one after the other, and one of epochs.
 
     Parameters
     ----------
@@ -39,6 +44,8 @@ def check_fif(path: Path, name: str) -> None:
             problem = _find_problem(stream, path.stat().st_size)
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror})") from None
+    if problem == _IS_EPOCHS:
+        raise InputError(f"{name}: {problem}")
     if problem:
         raise InputError(f"{name}: cannot be read as FIF ({problem})")
 
@@ -57,6 +64,8 @@ def _find_problem(stream: BinaryIO, size: int) -> str:
             return "ends within a tag" if tags else "its first tag is not that of a FIF file"
         if kind == _DIRECTORY_POINTER and length >= 4:
             (pointed,) = struct.unpack(">i", stream.read(4))
+        if kind == _BLOCK_START and stream.read(length if length == 4 else 0) == _EPOCHS:
+            return _IS_EPOCHS
         tags[place] = kind, of_type, length
         if following < 0:
             break

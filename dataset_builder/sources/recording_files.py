@@ -5,7 +5,7 @@ Header texts and file names can hold a person's name, so neither enters a messag
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,7 @@ def select_channels(raw: mne.io.BaseRaw, name: str) -> tuple[mne.io.BaseRaw, lis
             f"{name}: {len(scalp)} of {total} channels are EEG with a 10-10 name such as Fp1{bipolar}; "
             f"at least {MIN_SCALP_CHANNELS} are needed"
         )
-    ignored = [channel for channel in raw.ch_names if channel not in montage.used]
-    notes = [f"{len(ignored)} channels left out, no scalp place known: {list_names(ignored)}"] if ignored else []
+    notes = _note_ignored(raw.ch_names, kinds, montage.used)
     cuts = sum(str(text).lower().startswith(("boundary", "edge")) for text in raw.annotations.description)
     if cuts:
         notes.append(f"the recording was cut and joined at {cuts} places; windows may run across them")
@@ -166,6 +165,18 @@ def quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
         return function(*arguments, verbose="ERROR", **options)
 
 
+def _note_ignored(names: list[str], kinds: list[str], used: Collection[str]) -> list[str]:
+    """Tell channels without a scalp place, and those with one that the file declares to be of another kind than EEG."""
+    ignored = {name: kind for name, kind in zip(names, kinds, strict=True) if name not in used}
+    declared = {name: kind.upper() for name, kind in ignored.items() if kind != "eeg" and match_channels([name]).used}
+    unknown = [name for name in ignored if name not in declared]
+    notes = [f"{len(unknown)} channels left out, no scalp place known: {list_names(unknown)}"] if unknown else []
+    for kind in dict.fromkeys(declared.values()):
+        found = [name for name in declared if declared[name] == kind]
+        notes.append(f"{len(found)} channels left out, declared as {kind} in the file: {list_names(found)}")
+    return notes
+
+
 class _NotUtf8Error(Exception):
     """EDF annotations in an older encoding than the standard's."""
 
@@ -181,6 +192,8 @@ def _read(path: Path, suffix: str, name: str, **options: Any) -> Any:
     except Exception as error:  # a damaged file raises nearly anything
         if suffix in (".edf", ".bdf") and not options and "latin1" in str(error):  # MNE raises a bare Exception
             raise _NotUtf8Error from None
+        if suffix == ".fif" and "No raw data" in str(error):
+            raise InputError(f"{name}: holds no raw recording") from None
         if suffix == ".set" and "number of trials" in str(error):  # MNE raises a bare TypeError
             raise InputError(f"{name}: is cut into epochs; accepted: continuous recordings") from None
         raise InputError(f"{name}: cannot be read as {title} ({type(error).__name__})") from None

@@ -170,9 +170,15 @@ def test_old_and_decorated_names_become_10_10_names(tmp_path: Path) -> None:
 
 
 def test_channels_of_another_kind_are_left_out(tmp_path: Path) -> None:
-    kinds = ["eeg"] * 10 + ["eog", "ecg"]
-    recording = read_recording(save(tmp_path, make_raw(make_signal(), kinds=kinds), ".fif"))
-    assert recording.channels == tuple(NAMES[:10])
+    kinds = ["eog"] + ["eeg"] * 9 + ["eog", "misc"]
+    names = [*NAMES[:10], "eyes", NAMES[11]]
+    recording = read_recording(save(tmp_path, make_raw(make_signal(), names, kinds=kinds), ".fif"))
+    assert recording.channels == tuple(NAMES[1:10])
+    assert recording.notes[:3] == (
+        "1 channels left out, no scalp place known: eyes",
+        f"1 channels left out, declared as EOG in the file: {NAMES[0]}",
+        f"1 channels left out, declared as MISC in the file: {NAMES[11]}",
+    )
 
 
 def test_flat_channels_stay_out_of_the_reference(tmp_path: Path) -> None:
@@ -415,3 +421,17 @@ def test_epochs_are_told_from_a_recording(tmp_path: Path) -> None:
     events = np.stack([np.arange(5) * data.shape[2], np.zeros(5, dtype=int), np.ones(5, dtype=int)], axis=1)
     export_epochs(str(path), data, 250.0, events, 0.0, 1.0, NAMES, event_id={"x": 1})
     assert refuse(path) == "recording (.set): is cut into epochs; accepted: continuous recordings"
+
+
+def test_fif_files_of_epochs_and_averages_are_told_from_a_recording(tmp_path: Path) -> None:
+    epochs = mne.make_fixed_length_epochs(make_raw(make_signal()), 1.0, preload=True, verbose="ERROR")
+    epochs.save(tmp_path / f"{SECRET}-epo.fif", verbose="ERROR")
+    epochs.average().save(tmp_path / f"{SECRET}-ave.fif", verbose="ERROR")
+    for kind, problem in (
+        ("epo", "is cut into epochs; accepted: continuous recordings"),
+        ("ave", "holds no raw recording"),
+    ):
+        path = tmp_path / f"{SECRET}-{kind}.fif"
+        assert refuse(path) == f"recording (.fif): {problem}"
+        with pytest.raises(InputError, match=problem):
+            preview_header(path)
