@@ -18,6 +18,9 @@ from model_recipes.reproduce import EXPERIMENTS, ReproduceOptions, reproduce
 #: What is kept of every reader.
 KEPT = ("balanced_accuracy", "accuracy", "calibration_error", "promised_coverage")
 
+#: What is kept of every verdict; the comparisons behind it stand in the run's report.
+TOLD = ("protocol", "reader", "text", "clips")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -37,7 +40,9 @@ def main() -> None:
         f"{args.experiment.replace('-', '_')}_{args.normalization}",
         question="what does a reader tell of people it never met, and how much of that is knowing FACED's films again?",
         results=[row for manifest in manifests for row in list_rows(manifest)],
-        verdicts=[verdict for manifest in manifests for verdict in manifest.facts["verdicts"]],
+        verdicts=[
+            {name: verdict[name] for name in TOLD} for manifest in manifests for verdict in manifest.facts["verdicts"]
+        ],
         manifests={folder.name: hash_file(folder / MANIFEST) for folder in folders},
         notes=[note for manifest in manifests for note in manifest.notes],
     )
