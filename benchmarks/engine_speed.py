@@ -60,7 +60,7 @@ def _measure(path: Path, weight_bytes: int, data: np.ndarray, n_threads: int, la
 
 
 def _read(pool: ThreadPoolExecutor, data: np.ndarray, n_threads: int) -> None:
-    """Read all of an array, each thread its part; PyTorch's sum of integers came nearest to a loop in C (within 6 %)."""
+    """Read all of an array, each thread its part; PyTorch's sum of integers comes within 6 % of a loop in C."""
     parts = [torch.from_numpy(part) for part in np.array_split(data, n_threads)]
     assert sum(int(total) for total in pool.map(torch.sum, parts)) == len(data)
 

@@ -54,6 +54,16 @@ class Chain:
         """True if any stage saw made-up data."""
         return any(manifest.synthetic for manifest in (*self.manifests, *self.evaluations))
 
+    def tell_invented(self) -> str:
+        """Return which recordings were made up, as a sentence of a card; nothing where none were."""
+        if not self.synthetic:
+            return ""
+        if not any(manifest.synthetic for manifest in self.manifests):
+            return "Measured on invented recordings."
+        if any(m.facts.get("made_up_people") is False for m in self.evaluations):
+            return "Made from invented recordings; only the people of its evaluation were recorded."
+        return "Made from invented recordings: no person was recorded."
+
     def find(self, *stages: str) -> Manifest | None:
         """Return the nearest manifest of one of `stages`, or None."""
         return next((manifest for manifest in self.manifests if manifest.stage in stages), None)

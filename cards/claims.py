@@ -34,7 +34,7 @@ def is_supported(chain: Chain, reader: str, protocol: str) -> bool:
 def say_verdict(chain: Chain) -> str:
     """Return the one sentence about this folder that stands at the top of its card."""
     if chain.synthetic:
-        return "Nothing is claimed of it: it was made from invented recordings."
+        return f"Nothing is claimed of it. {chain.tell_invented()}"
     verdicts = list_verdicts(chain)
     if not verdicts:
         return "Nothing is claimed of it: no evaluation with controls is at hand."

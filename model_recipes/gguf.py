@@ -29,6 +29,7 @@ from model_recipes.exporting.parity_reference import Reference, make_reference
 from model_recipes.exporting.recipe import GgufRecipe, SamplingConfig
 from model_recipes.exporting.report import write_report
 from model_recipes.exporting.types import WEIGHED, FileType
+from model_recipes.exporting.weight_error import measure_weight_error
 from model_recipes.exporting.write import Plan, plan_types, write_gguf
 from model_recipes.lineage import find_training
 from model_recipes.text import load_text
@@ -142,10 +143,12 @@ class _Export:
         """Write and check one file."""
         path = self.stage.folder / f"{self.recipe.name}-{file_type}.gguf"
         write_gguf(path, self.model, plan, replace(self.copilot, file_type=file_type), self.general)
-        self.stage.facts["files"].append(_describe_file(path, file_type, self.model, plan))
+        weight_error, worst = measure_weight_error(path, file_type, self.model)
+        check_gates(f"{path.name}: {worst}", file_type, [weight_error], self.recipe.gates)
         metrics, self.scores[file_type] = measure_parity(path, file_type, self.reference)
         check_gates(path.name, file_type, metrics, self.recipe.gates)
-        self.stage.metrics += metrics
+        self.stage.facts["files"].append(_describe_file(path, file_type, self.model, plan) | {"worst_tensor": worst})
+        self.stage.metrics += [weight_error, *metrics]
 
     def compare_with_f16(self) -> None:
         """Compare the label that each file chooses with that of the F16 file, where there is one."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from dataset_builder.errors import InputError
 from dataset_builder.sources.fif_check import check_fif
-from dataset_builder.sources.length_check import ELSEWHERE, check_brainvision, check_edf
+from dataset_builder.sources.length_check import ELSEWHERE, check_brainvision, check_edf, tell_difference
 from dataset_builder.sources.mat_check import check_mat
 from dataset_builder.sources.montage import MASTOIDS, MIN_SCALP_CHANNELS, counts_inputs, match_channels
 
@@ -200,7 +200,17 @@ def _read(path: Path, suffix: str, name: str, **options: Any) -> Any:
     folder = os.path.abspath(path.parent)
     if any(os.path.dirname(os.path.abspath(file)) != folder for file in raw.filenames if file is not None):
         raise InputError(f"{name}: {ELSEWHERE}")
+    if suffix == ".set" and (problem := _check_fdt(raw)):
+        raise InputError(f"{name}: {problem}")
     return raw
+
+
+def _check_fdt(raw: mne.io.BaseRaw) -> str:
+    """Tell whether EEGLAB's file of samples, if there is one, is too short; empty where nothing is wrong."""
+    files = [Path(file) for file in raw.filenames if file is not None]
+    sizes = [file.stat().st_size for file in files if file.suffix.lower() == ".fdt"]
+    held = min([size // (4 * len(raw.ch_names)) for size in sizes], default=raw.n_times)
+    return tell_difference(min(held, raw.n_times), raw.n_times, 1 / float(raw.info["sfreq"]))
 
 
 #: What must hold of a file before MNE, which trusts it, opens it.

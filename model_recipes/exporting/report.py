@@ -16,6 +16,7 @@ REPORT_FILE = "report.html"
 
 #: Name of a metric -> heading and format, in the order of the table.
 COLUMNS = {
+    "weight_error": ("largest error of a tensor's weights", "{:.2%}"),
     "logit_difference": ("largest log-probability difference", "{:.2g}"),
     "kl_divergence": ("KL divergence, nats", "{:.2g}"),
     "top1_agreement": ("same next token", "{:.1%}"),

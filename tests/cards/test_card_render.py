@@ -107,6 +107,27 @@ def test_synthetic_is_said_loudly_and_never_ranked(tmp_path):
     assert "SYNTHETIC" not in render_card(places["pruned"])
 
 
+@pytest.mark.parametrize(
+    ("invented_training", "invented_people", "said"),
+    [
+        (True, True, "Made from invented recordings: no person was recorded."),
+        (True, False, "Made from invented recordings; only the people of its evaluation were recorded."),
+        (False, True, "Measured on invented recordings."),
+        (False, False, ""),
+    ],
+)
+def test_a_card_tells_which_recordings_were_invented(tmp_path, invented_training, invented_people, said):
+    places = finish_chain(tmp_path, synthetic=invented_training)
+    facts = {"made_up_people": invented_people}
+    parents = (places["corpus"], places["merged"])
+    invented = invented_training or invented_people
+    finish_stage(tmp_path / "evaluation", "evaluate", {"x.json": b"{}"}, parents, facts=facts, synthetic=invented)
+    assert read_chain(places["merged"], [tmp_path / "evaluation"]).tell_invented() == said
+    text = render_card(places["merged"], NAMES, [tmp_path / "evaluation"])
+    assert (f"**SYNTHETIC.** {said}" in text) is bool(said)
+    assert (f"Nothing is claimed of it. {said}" in text) is bool(said)
+
+
 def test_a_rebuilt_parent_lends_no_numbers(tmp_path):
     places = finish_chain(tmp_path)
     finish_stage(places["adapter"], "adapter", {"adapter_config.json": b"{ }"}, metrics=emotion_metrics())

@@ -1,9 +1,12 @@
 """The gates of an export: what is measured really comes from llama.cpp, and nothing over a gate is kept."""
 
+import math
+import re
+
 import numpy as np
 import pytest
 import torch
-from gguf import GGUFReader
+from gguf import GGML_QUANT_SIZES, GGUFReader
 from safetensors.numpy import load_file, save_file
 
 from dataset_builder.errors import CopilotError, InputError, RecipeError, StageError
@@ -17,14 +20,12 @@ from model_recipes.exporting.model import open_model
 from model_recipes.exporting.parity_gates import ParityGates, check_gates
 from model_recipes.exporting.parity_reference import Answer
 from model_recipes.exporting.report import REPORT_FILE, group_fallbacks
+from model_recipes.exporting.weight_error import compare_weights
 from model_recipes.exporting.write import write_gguf
 from model_recipes.gguf import GgufRecipe, export_gguf
 from tests.inference.test_gguf_export import copy_model
 
 RECIPE = GgufRecipe(name="tiny", types=["F16"], perplexity_windows=2, parity_prompts=2)
-
-#: Of one block, which begins with its scale.
-BLOCK_BYTES = {"Q5_0": 22, "Q8_0": 34}
 
 
 def make_metric(name, value, n=4):
@@ -64,7 +65,9 @@ def test_report_tells_each_tensor_that_did_not_fit(gguf_dir):
     assert "Synthetic data." in page
     assert "Tensors that did not fit Q4_K_M" in page
     assert "Tensors that did not fit Q8_0" not in page
+    assert "largest error of a tensor" in page
     file = next(f for f in read_manifest(gguf_dir).facts["files"] if f["type"] == "Q4_K_M")
+    assert f'<span class="small">{file["worst_tensor"]}</span>' in page
     assert ("attn_q.weight", 64, "Q4_K", "Q5_0", 256, 2) in group_fallbacks(file)
 
 
@@ -102,24 +105,64 @@ def test_every_type_has_limits_between_sound_and_broken(file_type, kl, change):
                 check_gates("x.gguf", file_type, [make_metric(name, value)], ParityGates())
 
 
-def double_scales(path, name):
+def scale(path, name, factor):
     tensor = next(tensor for tensor in GGUFReader(path, "r+").tensors if tensor.name == name)
-    scales = tensor.data.reshape(-1, BLOCK_BYTES[tensor.tensor_type.name])[:, :2]
-    scales[:] = (scales.copy().view(np.float16) * 2).view(np.uint8)
+    if tensor.data.dtype == np.uint8:
+        scales = tensor.data.reshape(-1, GGML_QUANT_SIZES[tensor.tensor_type][1])[
+            :, :2
+        ]  # a block begins with its scale
+        scales[:] = (scales.copy().view(np.float16) * np.float16(factor)).view(np.uint8)
+    else:
+        tensor.data[:] *= factor
     tensor.data.flush()
 
 
-@pytest.mark.parametrize("file_type", ["Q8_0", "Q5_K_M", "Q4_K_M", "Q4_0"])
-def test_a_tensor_with_wrong_scales_is_not_published(file_type, model_dir, corpus, tmp_path, monkeypatch):
+def export_scaled(monkeypatch, recipe, name, factor, model_dir, corpus, out):
+    """Export a file of which one tensor is so many times too large."""
+
     def write_damaged(path, *rest):
         write_gguf(path, *rest)
-        double_scales(path, "token_embd.weight")
+        scale(path, name, factor)
 
     monkeypatch.setattr(gguf_stage, "write_gguf", write_damaged)
-    recipe = RECIPE.model_copy(update={"types": [file_type], "imatrix": None})
+    export_gguf(recipe.model_copy(update={"imatrix": None}), model_dir, corpus, out)
+
+
+@pytest.mark.parametrize("file_type", ["Q8_0", "Q5_K_M", "Q4_K_M", "Q4_0"])
+def test_answers_tell_of_wrong_scales(file_type, model_dir, corpus, tmp_path, monkeypatch):
+    gates = ParityGates(weight_error={file_type: None})
+    recipe = RECIPE.model_copy(update={"types": [file_type], "gates": gates})
     with pytest.raises(StageError, match=rf"^tiny-{file_type}\.gguf: (kl div|perplexity ch)\w+ is .*; accepted: "):
-        export_gguf(recipe, model_dir, corpus, tmp_path / "gguf")
+        export_scaled(monkeypatch, recipe, "token_embd.weight", 2, model_dir, corpus, tmp_path / "gguf")
     assert not (tmp_path / "gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("file_type", "name", "factor"),
+    [
+        ("F32", "blk.1.attn_v.bias", 1.001),
+        ("F16", "blk.1.ffn_up.weight", 1.01),
+        ("Q8_0", "blk.1.attn_output.weight", 1.1),
+        ("Q5_K_M", "blk.1.attn_k.weight", 1.25),
+        ("Q4_K_M", "blk.1.attn_q.weight", 1.25),
+        ("Q4_0", "blk.1.ffn_up.weight", 1.5),
+    ],
+)
+def test_one_wrong_tensor_is_not_published(file_type, name, factor, model_dir, corpus, tmp_path, monkeypatch):
+    """Of the last layer, whose answers to a few prompts would hardly tell."""
+    recipe = RECIPE.model_copy(update={"types": [file_type]})
+    message = rf"^tiny-{file_type}\.gguf: {re.escape(name)}: weight error is 0\.\d+; accepted: at most [\d.e-]+$"
+    with pytest.raises(StageError, match=message):
+        export_scaled(monkeypatch, recipe, name, factor, model_dir, corpus, tmp_path / "gguf")
+    assert not (tmp_path / "gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "found", "error"),
+    [([3.0, 4.0], [3.0, 4.5], 0.1), ([0.0], [0.0], 0.0), ([0.0], [0.1], math.inf), ([1.0], [math.nan], math.nan)],
+)
+def test_weight_error_is_relative(weights, found, error):
+    assert compare_weights(np.array(weights), np.array(found)) == pytest.approx(error, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", ["label_agreement", "label_agreement_f16"])

@@ -169,6 +169,21 @@ def test_eeglab_that_names_samples_elsewhere(tmp_path: Path) -> None:
     assert read_recording(tmp_path / "mine" / "x.set").signal_uv is not None
 
 
+def test_eeglab_with_too_few_samples(tmp_path: Path) -> None:
+    raw = make_raw(make_signal(12, 31))
+    export_set(str(tmp_path / "x.set"), raw.get_data(), raw.info["sfreq"], raw.ch_names)
+    fields = loadmat(tmp_path / "x.set", simplify_cells=True)
+    fields = {key: value for key, value in fields.get("EEG", fields).items() if not key.startswith("__")}
+    data = np.asarray(fields["data"], dtype="<f4").tobytes(order="F")
+    savemat(tmp_path / "x.set", {"EEG": fields | {"data": "x.fdt"}})
+    (tmp_path / "x.fdt").write_bytes(data[: len(data) // 2 + 5])
+    message = r"^recording \(\.set\): its header states 31 s, the file holds 15\.5 s; accepted: complete files$"
+    with pytest.raises(InputError, match=message):
+        read_recording(tmp_path / "x.set")
+    (tmp_path / "x.fdt").write_bytes(data + b"more")
+    assert len(read_recording(tmp_path / "x.set")) == 1
+
+
 def test_workbook_that_unpacks_to_more_than_memory(tmp_path: Path) -> None:
     book = Workbook()
     book.save(tmp_path / "x.xlsx")
