@@ -27,7 +27,8 @@ def main() -> None:
     parser.add_argument("--faced", help="folder of FACED; without it nothing is measured")
     parser.add_argument("--out", type=Path, default=Path("build/bench/reproduction"), help="default: %(default)s")
     parser.add_argument("--experiment", default="faced-reader", choices=list(EXPERIMENTS), help="default: %(default)s")
-    parser.add_argument("--normalization", default="session", choices=["session", "none"], help="default: %(default)s")
+    modes = ["session", "none", "calibration", "causal"]
+    parser.add_argument("--normalization", default="session", choices=modes, help="default: %(default)s")
     args = parser.parse_args()
     if args.faced is None:
         print("reproduction: skipped, needs --faced", file=sys.stderr)
