@@ -12,13 +12,10 @@ from cards.pictures import CONTROLS, OTHERS, OWN, Picture, mark_title, name_pict
 from dataset_builder.figures import FAINT, INK, STYLE, to_png
 from dataset_builder.manifest import Metric
 
-#: Which file stands for all in the pictures of an evaluation: the one that is taken by default, else the next best.
-_PREFERRED = ("Q4_K_M", "Q8_0", "F16")
-
 
 def draw_accuracy(chain: Chain) -> Picture | None:
     """Draw balanced accuracy by protocol with intervals, beside chance, probes and controls."""
-    chosen = choose_reader(chain.own_readers(), [m.reader for _, m in chain.metrics() if m.name == MEASURE])
+    chosen = chain.choose_reader([m.reader for _, m in chain.metrics() if m.name == MEASURE])
     rows = list(_list_readings(chain, chosen))
     protocols = list(dict.fromkeys(metric.protocol for _, metric, _ in rows))
     if not chosen or not protocols:
@@ -60,13 +57,3 @@ def _draw_readings(axes: Axes, rows: list[tuple[str, Metric, str]], protocol: st
     axes.set_xlim(-0.03, 1.03)
     axes.set_title(f"{protocol}, n = {rows[0][1].n:,}", fontsize=8, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def choose_reader(own: dict[str, str], readers: list[str]) -> str:
-    """Return the reader that stands for this folder in pictures: of GGUF files the one that is loaded by default."""
-    asked = [name for name in own if name in readers]
-    for kind in _PREFERRED:
-        for name in asked:
-            if kind in name:
-                return name
-    return asked[0] if asked else ""

@@ -1,6 +1,6 @@
 """From a finished folder back to where everything came from, by the digests that manifests keep of their parents."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ KINDS: dict[str, str] = {
     "gguf": "gguf",
     "space": "space",
 }
+
+#: Which file stands for all of a folder: the one that llama.cpp and ollama take by default, else the next best.
+PREFERRED = ("Q4_K_M", "Q8_0", "F16")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,12 @@ class Chain:
             kinds = dict.fromkeys(self._measured_as(), "language model")
         plain = {kind: stem.get(name, name) for name, kind in kinds.items()}
         return plain | {f"{kind} ({name})": stem.get(name, name) for name, kind in kinds.items()}
+
+    def choose_reader(self, readers: Collection[str]) -> str:
+        """Return which of some readers stands for this folder: of GGUF files the one that is loaded by default."""
+        asked = [name for name in self.own_readers() if name in readers]
+        preferred = (name for kind in PREFERRED for name in asked if kind in name)
+        return next(preferred, asked[0] if asked else "")
 
     def _measured_as(self) -> list[str]:
         """Return the folder's name under which the model was asked: an adapter was asked merged into its model."""

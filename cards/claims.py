@@ -8,16 +8,24 @@ from cards.chain import Chain
 MEASURE = "balanced_accuracy"
 STRICTEST = "unseen subjects and clips"
 
+#: Protocols whose people training never met; of others nothing is claimed.
+UNMET = ("unseen subjects", STRICTEST)
+
 
 def list_verdicts(chain: Chain) -> list[dict[str, Any]]:
-    """Return the verdicts on what this folder holds: ``reader``, ``protocol``, ``reads``, ``text``, ``clips``."""
+    """Return the verdicts on what this folder holds: ``reader``, ``protocol``, ``reads``, ``text``, ``clips``.
+
+    Those on the reader that stands for the folder come first.
+    """
     own = chain.own_readers()
-    return [verdict for verdict in chain.verdicts() if verdict["reader"] in own]
+    found = [verdict for verdict in chain.verdicts() if verdict["reader"] in own]
+    chosen = chain.choose_reader([verdict["reader"] for verdict in found])
+    return sorted(found, key=lambda verdict: verdict["reader"] != chosen)
 
 
 def has_passed(verdict: dict[str, Any]) -> bool:
-    """Tell whether a reader was above every control that is told nothing of the trial's own EEG."""
-    return verdict.get("reads") in ("film", "eeg")
+    """Tell whether a reader was above every control without the trial's own EEG, on people whom training never met."""
+    return verdict.get("protocol") in UNMET and verdict.get("reads") in ("film", "eeg")
 
 
 def reads_eeg(verdict: dict[str, Any]) -> bool:
@@ -35,9 +43,11 @@ def say_verdict(chain: Chain) -> str:
     """Return the one sentence about this folder that stands at the top of its card."""
     if chain.synthetic:
         return f"Nothing is claimed of it. {chain.tell_invented()}"
-    verdicts = list_verdicts(chain)
+    told = [verdict for verdict in list_verdicts(chain) if verdict["protocol"] in UNMET]
+    chosen = chain.choose_reader([verdict["reader"] for verdict in told])
+    verdicts = [verdict for verdict in told if verdict["reader"] == chosen]
     if not verdicts:
-        return "Nothing is claimed of it: no evaluation with controls is at hand."
+        return "Nothing is claimed of it: no evaluation with controls on people whom training never met is at hand."
     passed = [verdict for verdict in verdicts if has_passed(verdict)]
     if not passed:
         return "Its controls do not pass: it is not shown that its answers depend on the EEG."

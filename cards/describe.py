@@ -164,8 +164,9 @@ def _stage_tags(chain: Chain, kind: str, base_model: str | None) -> list[str]:
 
 def _model_index(chain: Chain, names: CardNames) -> list[dict[str, Any]]:
     """Return the Hub's table of results: numbers of this very folder whose controls passed, none of made-up data."""
-    own = [metric for manifest in chain.evaluations for metric in manifest.metrics]
-    borne_out = [m for m in own if m.name in _RESULTS and is_supported(chain, m.reader, m.protocol)]
+    own = [metric for manifest in chain.evaluations for metric in manifest.metrics if metric.name in _RESULTS]
+    chosen = chain.choose_reader([metric.reader for metric in own])
+    borne_out = [m for m in own if m.reader == chosen and is_supported(chain, m.reader, m.protocol)]
     if not names.dataset or not borne_out:
         return []
     name = str(names.repo_id or chain.folder.name).split("/")[-1]

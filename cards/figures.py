@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from cards.accuracy_figure import choose_reader, draw_accuracy
+from cards.accuracy_figure import draw_accuracy
 from cards.chain import Chain
 from cards.claims import MEASURE
 from cards.pictures import CONTROLS, OTHERS, OWN, Picture, finish_axes, mark_title, name_picture
@@ -104,7 +104,7 @@ def _take_pictures(chain: Chain, evaluations: Sequence[str | Path]) -> Iterator[
         "trust": "Reliability of {}, and its accuracy when unsure trials are not answered",
     }
     for folder, manifest in zip(map(Path, evaluations), chain.evaluations, strict=True):
-        reader = choose_reader(chain.own_readers(), [m.reader for m in manifest.metrics if m.name == MEASURE])
+        reader = chain.choose_reader([m.reader for m in manifest.metrics if m.name == MEASURE])
         slug = re.sub(r"[^A-Za-z0-9_.]+", "-", reader).strip("-")
         for kind, alt in words.items():
             name = f"{kind}-{slug}.png"

@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cards.assets import ASSETS
-from cards.chain import KINDS, Chain, read_chain
+from cards.chain import KINDS, PREFERRED, Chain, read_chain
 from cards.claims import STRICTEST, list_verdicts, say_verdict
 from cards.describe import describe_dataset, describe_model, describe_space
 from cards.lint import RepoType, lint_card
@@ -18,7 +18,7 @@ from cards.lint_text import LONGEST_CARD
 from cards.metadata import CardMetadata
 from cards.names import CardNames
 from cards.tables import flatten_facts, list_metrics
-from dataset_builder.manifest import MANIFEST
+from dataset_builder.manifest import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
     from cards.pictures import Picture
@@ -27,8 +27,6 @@ __all__ = ["Card", "CardNames", "make_card", "render_card"]
 
 #: Rows that a folded table may have; the next is tried while the card is too long.
 _ROWS = (60, 30, 12, 4)
-#: Which file is named in commands: the one that llama.cpp and ollama take by default, else the next best.
-_PREFERRED = ("Q4_K_M", "Q8_0", "F16")
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ def make_card(folder: str | Path, names: CardNames | None = None, evaluations: S
         since are named as such and none of their numbers is used.
     names : CardNames, optional
     evaluations : sequence of paths
-        Folders of evaluations of this very folder, whose numbers go into the card.
+        Folders of evaluations of this very folder, whose numbers go into the card. The card of recorded people's corpus
+        leaves those of invented people out.
 
     Returns
     -------
@@ -88,7 +87,10 @@ def make_card(folder: str | Path, names: CardNames | None = None, evaluations: S
     """
     from cards.figures import draw_pictures  # heavy, and a command's help must not wait for it
 
-    chain, names = read_chain(folder, evaluations), names or CardNames()
+    first, names = read_manifest(folder), names or CardNames()
+    if first.stage == "corpus":  # what invented people were asked says nothing of recorded ones
+        evaluations = [path for path in evaluations if read_manifest(path).synthetic <= first.synthetic]
+    chain = read_chain(folder, evaluations)
     kind = KINDS[chain.manifest.stage]
     pictures = draw_pictures(chain, evaluations)
     files = {picture.name: picture.data for picture in pictures} | _read_evaluations(evaluations)
@@ -149,7 +151,7 @@ def _describe(chain: Chain, kind: str, names: CardNames) -> CardMetadata:
 def _choose_file(chain: Chain) -> dict[str, str]:
     """Return name and type of the GGUF file that commands name; empty texts where there is none."""
     files = [item.name for item in chain.manifest.list_outputs(".gguf")]
-    for kind in _PREFERRED:
+    for kind in PREFERRED:
         for name in files:
             if name.endswith(f"-{kind}.gguf"):
                 return {"name": name, "type": kind}

@@ -13,17 +13,18 @@ from finished import (
     finish_evaluation,
     finish_space,
     finish_stage,
+    make_verdicts,
 )
 
 from cards.chain import KINDS, read_chain
-from cards.claims import say_verdict
+from cards.claims import list_verdicts, say_verdict
 from cards.figures import count_labels
 from cards.lint import lint_card, read_front_matter
 from cards.names import CardNames
 from cards.render import make_card, render_card
 from cards.run_card import main
 from dataset_builder.errors import InputError, RecipeError
-from dataset_builder.manifest import Metric, read_manifest
+from dataset_builder.manifest import MANIFEST, Metric, read_manifest, write_text
 
 NAMES = CardNames(repo_id="lab/eeg-copilot", base_model="lab/eeg-pruned", dataset="lab/eeg-corpus")
 
@@ -200,6 +201,11 @@ def test_a_card_says_that_unseen_clips_were_not_measured(tmp_path):
         ([("unseen subjects", "film")], "at known clips, its answers depend on the EEG; they are not shown to"),
         ([("unseen subjects", "eeg")], "at known clips, its answers depend on the EEG, and on more of it than"),
         ([("unseen subjects", "eeg"), ("unseen subjects and clips", "film")], "anything of the person beyond the film"),
+        (
+            [("subjects seen in training", "film")],
+            "Nothing is claimed of it: no evaluation with controls on people whom",
+        ),
+        ([("subjects not known to be unseen", "eeg")], "Nothing is claimed of it: no evaluation with controls on peo"),
     ],
 )
 def test_the_sentence_of_a_card_follows_the_strictest_protocol(tmp_path, reads, said):
@@ -210,6 +216,63 @@ def test_the_sentence_of_a_card_follows_the_strictest_protocol(tmp_path, reads, 
         tmp_path / "evaluation", "evaluate", {"x.json": b"{}"}, (tmp_path / "reader",), facts={"verdicts": verdicts}
     )
     assert said in say_verdict(read_chain(tmp_path / "reader", [tmp_path / "evaluation"]))
+
+
+def test_people_of_the_training_make_no_result(tmp_path):
+    places = finish_chain(tmp_path)
+    metrics = [metric.model_copy(update={"protocol": "subjects seen in training"}) for metric in emotion_metrics()]
+    verdicts = [v | {"protocol": "subjects seen in training"} for v in make_verdicts("language model", passed=True)]
+    read, facts = (places["corpus"], places["merged"]), {"verdicts": verdicts}
+    finish_stage(tmp_path / "evaluation", "evaluate", {"x.json": b"{}"}, read, metrics=metrics, facts=facts)
+    assert "model-index" not in render_card(places["merged"], NAMES, [tmp_path / "evaluation"])
+
+
+def test_the_file_that_commands_name_decides_what_a_card_says(tmp_path):
+    places = finish_chain(tmp_path)
+    evaluation = finish_evaluation(tmp_path, places, {"language model F16": True, "language model Q8_0": False})
+    chain = read_chain(places["gguf"], [evaluation])
+    assert "it is not shown that its answers depend on the EEG" in say_verdict(chain)
+    assert [verdict["reader"][-4:] for verdict in list_verdicts(chain)] == ["Q8_0", "Q8_0"]
+
+
+def test_many_verdicts_do_not_make_a_card_too_long(tmp_path):
+    places = finish_chain(tmp_path)
+    readers = [f"language model ({number}) Q8_0" for number in range(40)]
+    verdicts = [v | {"text": "x" * 250} for reader in readers for v in make_verdicts(reader, passed=True)]
+    own = [v | {"reader": "language model Q8_0"} for v in verdicts]
+    read, facts = (places["corpus"], places["gguf"]), {"verdicts": own}
+    finish_stage(tmp_path / "evaluation", "evaluate", {"x.json": b"{}"}, read, facts=facts)
+    text = render_card(places["gguf"], NAMES, [tmp_path / "evaluation"])
+    assert len(text.encode()) <= 20_000
+    assert "more are in the manifests." in text
+
+
+def test_invented_people_who_were_asked_change_no_data_set_of_recorded_ones(tmp_path):
+    places = finish_chain(tmp_path)
+    evaluation = finish_evaluation(tmp_path, places, {"language model": True}, synthetic=True)
+    assert render_card(places["corpus"], NAMES, [evaluation]) == render_card(places["corpus"], NAMES)
+    assert "Measured on invented recordings." in render_card(places["merged"], NAMES, [evaluation])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [("ranges", "No subject is in two splits."), ("few-shot", "No subject of train is in another")],
+)
+def test_a_data_set_tells_what_its_splits_share(tmp_path, protocol, said):
+    finish_corpus(tmp_path / "corpus")
+    manifest = read_manifest(tmp_path / "corpus")
+    recipe = manifest.recipe | {"split": {"by": "subject", "protocol": protocol}}
+    write_text(tmp_path / "corpus" / MANIFEST, manifest.model_copy(update={"recipe": recipe}).model_dump_json())
+    assert said in render_card(tmp_path / "corpus")
+
+
+def test_a_model_that_was_not_pruned_is_not_called_so(tmp_path):
+    finish_stage(tmp_path / "base", "base", {"config.json": b"{}"})
+    finish_stage(tmp_path / "adapter", "adapter", {"adapter_config.json": b"{}"}, (tmp_path / "base",))
+    finish_stage(tmp_path / "merged", "merge", {"config.json": b"{}"}, (tmp_path / "base", tmp_path / "adapter"))
+    for stage in ("adapter", "merged"):
+        assert "pruned" not in render_card(tmp_path / stage).partition("## Results")[0]
+    assert "pruned language model" in render_card(finish_chain(tmp_path / "chain")["merged"])
 
 
 def test_pictures_are_the_same_each_time_and_say_what_they_show(tmp_path):
