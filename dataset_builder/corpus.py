@@ -2,12 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dataset_builder.alphabets import check_alphabet, load_tokenizer
 from dataset_builder.audit import audit_corpus
@@ -64,6 +64,15 @@ class CorpusRecipe(StrictModel):
     shard_rows: int = Field(default=1000, ge=1)
     reconstruct: bool = False
 
+    @model_validator(mode="after")
+    def _check_folds(self) -> Self:
+        """Refuse two held-out folds: the codec numbers those of its training clips, which then lack one already."""
+        if None not in (self.split.held_out_fold, getattr(self.codec, "held_out_fold", None)):
+            raise ValueError(
+                "codec.held_out_fold: leave it out; split.held_out_fold keeps clips from the codec as well"
+            )
+        return self
+
 
 def build_corpus(
     recipe: CorpusRecipe,
@@ -114,7 +123,8 @@ def build_corpus(
     counter = None if tokenizer is None else load_tokenizer(tokenizer)
     if counter is not None:
         check_alphabet(codec, counter)
-    plan = plan_splits(_choose_subjects(source), recipe.split)
+    chosen = _choose_subjects(source)
+    plan = plan_splits(chosen, recipe.split)
     key: dict[str, Any] = {
         "inputs": _describe_tokenizer(tokenizer),
         "fingerprint": _fingerprint(source, plan.subjects, codec.reads),
@@ -145,7 +155,8 @@ def build_corpus(
             "subjects": [_summarise(person) for person in facts],
             "trained_people": _describe_trained(facts, tables["train"], source),
         }
-        stage.dropped |= _count_dropped(facts, unused, len(source.subjects()) - len(plan.subjects))
+        stage.dropped |= _count_dropped(facts, unused)
+        stage.dropped |= _count_unread(len(source.subjects()), len(chosen), len(plan.subjects))
         write_shards(stage.folder, tables, recipe.shard_rows)
         if recipe.reconstruct:
             codec = attach_reconstruction(codec, learn_reconstruction(codec, people, plan, folds))
@@ -264,12 +275,18 @@ def _summarise(person: SubjectFacts) -> dict[str, Any]:
     }
 
 
-def _count_dropped(facts: list[SubjectFacts], unused: int, outside: int) -> dict[str, int]:
+def _count_unread(known: int, chosen: int, planned: int) -> dict[str, int]:
+    counts = {
+        "subject not among source.subjects": known - chosen,
+        "subject outside the split's ranges": chosen - planned,
+    }
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _count_dropped(facts: list[SubjectFacts], unused: int) -> dict[str, int]:
     dropped: Counter[str] = Counter()
     for person in facts:
         dropped.update(person.left_out if person.state == "used" else [person.reason])
     if unused:
         dropped["trial without a label or outside the protocol"] = unused
-    if outside:
-        dropped["subject outside the split's ranges"] = outside
     return dict(dropped)

@@ -13,7 +13,7 @@ import yaml
 from dataset_builder import extract
 from dataset_builder.codecs import make_codec
 from dataset_builder.corpus import CorpusRecipe, build_corpus, load_codec, load_split
-from dataset_builder.errors import InputError, ResourceError
+from dataset_builder.errors import InputError, RecipeError, ResourceError
 from dataset_builder.manifest import read_manifest
 from dataset_builder.recipe import validate
 from dataset_builder.sources.faced import FacedSource
@@ -244,6 +244,22 @@ def test_subjects_without_a_split_and_empty_splits_are_stated(cohort: Path, tmp_
     assert manifest.dropped == {"subject outside the split's ranges": 2}
     assert len(load_split(tmp_path / "corpus", "test")) == 0
     assert "split: test" not in (tmp_path / "corpus" / "README.md").read_text()
+
+
+def test_subjects_that_the_source_does_not_choose_are_counted_apart(cohort: Path, tmp_path: Path) -> None:
+    split = {"protocol": "ranges", "train": [0, 2], "validation": [3, 3], "test": [90, 99]}
+    source = {"name": "faced", "subjects": ["sub000", "sub001", "sub002", "sub003", "sub005"]}
+    manifest = build_corpus(make_recipe(split=split, source=source), cohort, tmp_path / "corpus")
+    told = {"subject not among source.subjects": 1, "subject outside the split's ranges": 1}
+    assert manifest.dropped == told
+
+
+def test_a_codec_holds_no_second_fold_out() -> None:
+    split = RANGES | {"protocol": "unseen-subjects-and-clips", "held_out_fold": 0}
+    make_recipe(split=split, codec={"name": "evidence"})
+    make_recipe(codec={"name": "evidence", "held_out_fold": 1})
+    with pytest.raises(RecipeError, match=r"codec\.held_out_fold: leave it out; split\.held_out_fold keeps clips from"):
+        make_recipe(split=split, codec={"name": "evidence", "held_out_fold": 1})
 
 
 def test_wavelet_codec_on_a_features_only_folder_says_what_is_missing(cohort: Path, tmp_path: Path) -> None:
