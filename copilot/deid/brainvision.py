@@ -13,7 +13,7 @@ from copilot.deid.samples import copy_bytes
 from copilot.deid.words import clean_annotation, clean_label, clean_labels, clean_unit
 from dataset_builder.sources.length_check import SAMPLE_BYTES, check_frames
 
-_NUMBER = re.compile(r"[-+]?\d{1,12}(?:\.\d{0,12})?(?:[eE][-+]?\d{1,2})?")
+_NUMBER = re.compile(r"[-+]?\d{1,12}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?")
 
 #: Kinds of markers; any other text there is free.
 _MARKERS = "New Segment,Stimulus,Response,Comment,SyncStatus,Event,Optic,Time 0,Bad Interval,Toggle,Pulse Artifact"

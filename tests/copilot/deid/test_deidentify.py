@@ -173,6 +173,16 @@ def test_brainvision_as_mne_writes_it_is_deidentified_also_twice(tmp_path):
         assert find_words(tmp_path / out) == []
 
 
+def test_numbers_of_brainvision_may_have_all_decimals_of_a_double(planted, tmp_path):
+    path = copy_all(planted["brainvision"], tmp_path)
+    header = path.read_text("utf-8").replace("=10000", "=3333.3333333333335").replace(",0.1,", ",0.10000000149011612,")
+    path.write_text(header, "utf-8")
+    deidentify_recordings([path], tmp_path / "shared")
+    after = (tmp_path / "shared" / "rec-001.vhdr").read_text()
+    assert "SamplingInterval=3333.3333333333335" in after
+    assert "Ch1=Fp1,,0.10000000149011612,uV" in after
+
+
 def test_a_name_beside_words_of_the_format_is_still_found(tmp_path):
     file = tmp_path / "rec-001.vhdr"
     file.write_text(f"SamplingInterval=2000\nOperator={DOCTOR}")
