@@ -13,6 +13,9 @@ from copilot.record.types import NOTICE
 from dataset_builder.errors import InputError, RecipeError
 from dataset_builder.manifest import write_bytes
 
+#: Python reads no number of thousands of digits, and no field accepts one of more than these.
+_MAX_DIGITS = 9
+
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line, like all of ours."""
@@ -92,7 +95,8 @@ def parse_value(field: str, value: str) -> object:
         return value.replace("\\n", "\n")
     if not value.strip():
         return None
-    return int(value) if value.strip().isdecimal() else value.strip()
+    text = value.strip()
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else text
 
 
 def describe_review(review: Review) -> list[str]:

@@ -67,6 +67,7 @@ def test_item_nine_prints_the_card_of_the_locale(folder, capsys):
         (["--export", "docx"], "--export"),
         (["--hand-off", "Dr. Duty", "soon", "--role", "x"], "not a date and time"),
         (["--set", "questionnaire.phq9_total=many", "--role", "x"], "found str; accepted: whole numbers"),
+        (["--set", f"questionnaire.phq9_total={'9' * 5000}", "--role", "x"], "found str; accepted: whole numbers"),
     ],
 )
 def test_a_refused_step_writes_nothing(folder, more, message):
