@@ -90,7 +90,14 @@ def check_moment(when: str | datetime, what: str) -> str:
         If it is no date and time.
     """
     try:
-        moment = when if isinstance(when, datetime) else datetime.fromisoformat(when.strip())
+        moment = when if isinstance(when, datetime) else _read_moment(when.strip())
     except ValueError:
         raise InputError(f"{what}: not a date and time; accepted: such as 2026-05-04T10:30") from None
     return moment.isoformat(timespec="minutes")
+
+
+def _read_moment(text: str) -> datetime:
+    """Read a moment; Python takes a date alone as midnight, and an hour alone as its first minute."""
+    if not re.search(r"[Tt ]\d\d:?\d\d", text):
+        raise ValueError
+    return datetime.fromisoformat(text)

@@ -219,7 +219,11 @@ def test_item_nine_cannot_slip_in_after_the_signature():
     assert review.status == "amended"
 
 
-@pytest.mark.parametrize(("to", "when"), [("", "2026-05-04T10:20"), ("Dr. Duty", ""), ("Dr. Duty", "soon")])
+@pytest.mark.parametrize(
+    ("to", "when"),
+    [("", "2026-05-04T10:20"), ("Dr. Duty", ""), ("Dr. Duty", "soon")]
+    + [("Dr. Duty", "2026-05-04"), ("Dr. Duty", "20260504"), ("Dr. Duty", "2026-05-04T10")],
+)
 def test_a_hand_off_says_to_whom_and_when(to, when):
     with pytest.raises(InputError, match="hand-off"):
         start_review().record_handoff(to, when, role=ROLE)
