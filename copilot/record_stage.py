@@ -128,7 +128,7 @@ def _refuse_other_work(out: Path) -> None:
         return
     if not out.is_dir() or read_manifest(out).stage != "record":
         raise InputError(f"{out.name}: holds something other than a record; choose an empty or new folder")
-    if (out / REVIEW).exists():
+    if any(out.glob(f"{REVIEW}*")):  # a save that was interrupted leaves it under another name
         raise InputError(f"{out.name}: holds a record that people have reviewed; choose an empty or new folder")
 
 

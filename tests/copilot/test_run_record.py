@@ -110,11 +110,12 @@ def test_what_is_written_when_nobody_asks(edf, model, tmp_path, engine):
     assert written == {MANIFEST, *map(name_file, DEFAULT_FORMATS)}
 
 
-def test_a_reviewed_record_is_never_replaced(edf, model, tmp_path, engine, capsys):
+@pytest.mark.parametrize("left", ["review", "review.old"])
+def test_a_reviewed_record_is_never_replaced(edf, model, tmp_path, engine, capsys, left):
     assert run(edf, model, tmp_path / "record") == 0
     review = load_review(tmp_path / "record")
     review.add_note("Calm.", role="psychologist")
-    save_review(review, tmp_path / "record")
+    save_review(review, tmp_path / "record").rename(tmp_path / "record" / left)
     assert run(edf, model, tmp_path / "record") == 2
     assert "holds a record that people have reviewed" in capsys.readouterr().err
     assert load_review(tmp_path / "record").record == review.record
