@@ -16,8 +16,8 @@ _CHUNK_BYTES = 2**22
 
 #: Words of six letters and more that every file of a kind holds.
 _FORMAT_WORDS = {
-    ".edf": "Startdate Annotations",
-    ".bdf": "Startdate Annotations BIOSEMI",
+    ".edf": "Startdate Annotations -32768",
+    ".bdf": "Startdate Annotations BIOSEMI -8388608 8388607",
     ".vhdr": """Brain Data File Infos Info Binary Version 1.0 Channel Vision Exchange Header Common BINARY MULTIPLEXED
     VECTORIZED DataFile MarkerFile Codepage Resolution Coordinates Number Channels NumberOfChannels Sampling Interval
     SamplingInterval DataFormat Format DataOrientation Orientation DataPoints Points BinaryFormat""",

@@ -119,5 +119,6 @@ def clean_annotation(text: str, keep: Collection[str] = ()) -> str | None:
 
 
 def is_known(text: str) -> bool:
-    """Tell whether a text may stand in what is written: a channel's name, a unit, or an event's words."""
-    return clean_label(text, 0) == text or bool(clean_unit(text)) or clean_annotation(text) is not None
+    """Tell whether a text may stand in what is written: a channel's name, a unit, filters, or an event's words."""
+    known = clean_label(text, 0) == text or clean_unit(text) or clean_filter(text)
+    return bool(known) or clean_annotation(text) is not None

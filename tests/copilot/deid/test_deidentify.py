@@ -24,6 +24,7 @@ from tests.copilot.deid.planted import (
     HAN,
     KNOWN,
     NAME,
+    SERIAL,
     WORDS,
     WRITERS,
     copy_all,
@@ -181,6 +182,19 @@ def test_numbers_of_brainvision_may_have_all_decimals_of_a_double(planted, tmp_p
     after = (tmp_path / "shared" / "rec-001.vhdr").read_text()
     assert "SamplingInterval=3333.3333333333335" in after
     assert "Ch1=Fp1,,0.10000000149011612,uV" in after
+
+
+@pytest.mark.parametrize("kind", ["edf", "bdf"])
+def test_filters_and_limits_of_samples_in_a_text_that_is_removed_may_be_in_the_header(planted, tmp_path, kind):
+    path, lowest = copy_all(planted[kind], tmp_path), b"-32768" if kind == "edf" else b"-8388608"
+    content, prefilter = path.read_bytes(), f"HP:0.1Hz {DOCTOR}".encode()
+    assert lowest in content[: 256 * 13]
+    content = content.replace(prefilter.ljust(24), b"HP:0.1Hz LP:75Hz".ljust(24))
+    content = content.replace(b"HP:0.1Hz LP:75Hz".ljust(24), b"HP:0.1Hz LP:75Hz Zwingli", 1)
+    path.write_bytes(content.replace(f"{SERIAL} electrode".encode(), lowest.ljust(18)))
+    deidentify_recordings([path], tmp_path / "shared")
+    assert (tmp_path / "shared" / f"rec-001.{kind}").read_bytes().count(b"HP:0.1Hz LP:75Hz") == len(CHANNELS) - 1
+    assert find_words(tmp_path / "shared") == []
 
 
 def test_a_name_beside_words_of_the_format_is_still_found(tmp_path):
