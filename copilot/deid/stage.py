@@ -27,6 +27,8 @@ from dataset_builder.manifest import Manifest, hash_file, write_text
 from dataset_builder.recipe import StrictModel
 from dataset_builder.stage import open_stage
 
+_KEY_COLUMNS = ("name", "source")
+
 
 class DeidentifyOptions(StrictModel):
     """Options of a de-identification.
@@ -59,7 +61,8 @@ def deidentify_recordings(
         Folder to write. An older result there is replaced once the new one is complete.
     options : DeidentifyOptions, optional
     key : str or Path, optional
-        CSV file to write with each source and its new name; not within `out`, readable by the user alone.
+        CSV file to write with each source and its new name; not within `out`, readable by the user alone. Only an
+        older key is replaced.
 
     Returns
     -------
@@ -68,13 +71,14 @@ def deidentify_recordings(
     Raises
     ------
     InputError
-        If a file cannot be read, two are the same, or `key` lies in `out`. No message holds a file's name.
+        If a file cannot be read, two are the same, or `key` lies in `out` or is another file. No message holds a
+        file's name.
     StageError
         If a sample differs or a removed text was found in a new file; nothing is kept.
     """
     options, sources, out = options or DeidentifyOptions(), [Path(path) for path in paths], Path(out)
-    if key is not None and Path(key).resolve().is_relative_to(out.resolve()):
-        raise InputError("key: lies in the folder that is shared; choose a place outside of it")
+    if key is not None:
+        _check_key(Path(key), out)
     keep = frozenset(text.strip() for text in options.keep_annotations)
     opened = _open_all(sources, keep)
     names = _number(sources)
@@ -90,6 +94,22 @@ def deidentify_recordings(
     if key is not None:
         _write_key(Path(key), sources, names)
     return statement, stage.manifest
+
+
+def _check_key(key: Path, out: Path) -> None:
+    """Refuse a place that is shared, and one where something other than a key is: it may be a recording."""
+    if key.resolve().is_relative_to(out.resolve()):
+        raise InputError("key: lies in the folder that is shared; choose a place outside of it")
+    start = ",".join(_KEY_COLUMNS).encode()
+    try:
+        if not key.exists():
+            return
+        with key.open("rb") as stream:
+            ours = stream.read(len(start)) == start
+    except OSError as error:
+        raise InputError(f"key: cannot be written ({error.strerror})") from None
+    if not ours:
+        raise InputError("key: another file is there already; choose a new place, or that of an older key")
 
 
 def _open_all(sources: Sequence[Path], keep: frozenset[str]) -> list[Cleaned]:
@@ -138,7 +158,7 @@ def _write_key(key: Path, sources: Sequence[Path], names: dict[Path, str]) -> No
     """Write which source became what, for the user's eyes alone."""
     rows = io.StringIO()
     table = csv.writer(rows)
-    table.writerow(["name", "source"])
+    table.writerow(_KEY_COLUMNS)
     table.writerows(sorted((names[source], source.name) for source in sources))
     try:
         key.unlink(missing_ok=True)

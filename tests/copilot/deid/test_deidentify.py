@@ -354,6 +354,25 @@ def test_the_same_recording_twice_and_a_key_that_would_be_shared_are_refused(pla
         deidentify_recordings([], tmp_path / "shared")
 
 
+@pytest.mark.parametrize("suffix", [".set", ".fdt", ".txt"])
+def test_a_key_replaces_an_older_key_and_no_other_file(planted, tmp_path, suffix):
+    path, key = copy_all(planted["eeglab"], tmp_path), tmp_path / "key.csv"
+    other = path.with_suffix(suffix)
+    if suffix == ".txt":
+        other.write_text("Notes.")
+    before = other.read_bytes()
+    with pytest.raises(InputError, match="key: another file is there already"):
+        deidentify_recordings([path], tmp_path / "shared", key=other)
+    assert other.read_bytes() == before
+    assert not (tmp_path / "shared").exists()
+    with pytest.raises(InputError, match="key: cannot be written"):
+        deidentify_recordings([path], tmp_path / "shared", key=tmp_path)
+    for _ in range(2):
+        deidentify_recordings([path], tmp_path / "shared", key=key)
+        assert NAME in key.read_text()
+        key.write_text("name,source\n")
+
+
 def test_a_text_that_slips_through_stops_the_run(planted, tmp_path, monkeypatch):
     monkeypatch.setattr("copilot.deid.tal.clean_annotation", lambda text, keep: text)
     with pytest.raises(StageError, match="still there") as caught:
