@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from copilot.deid.findings import Cleaned, Findings, damaged, decode_text, describe_rates
 from copilot.deid.samples import copy_bytes
-from copilot.deid.words import clean_annotation, clean_label, clean_labels, clean_unit
+from copilot.deid.words import clean_annotation, clean_unit
+from dataset_builder.sources.channel_labels import clean_label, clean_labels
 from dataset_builder.sources.length_check import SAMPLE_BYTES, check_frames
 
 _NUMBER = re.compile(r"[-+]?\d{1,12}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?")

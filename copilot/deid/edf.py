@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from copilot.deid.findings import Cleaned, Findings, damaged, decode_text, describe_rates, parse_date
 from copilot.deid.tal import AnnotationFilter, refuse_annotations
-from copilot.deid.words import clean_filter, clean_labels, clean_unit
+from copilot.deid.words import clean_filter, clean_unit
+from dataset_builder.sources.channel_labels import clean_labels
 from dataset_builder.sources.length_check import tell_difference
 
 #: Fields of the first 256 bytes.

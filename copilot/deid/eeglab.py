@@ -14,7 +14,8 @@ from scipy.io import loadmat, savemat
 
 from copilot.deid.findings import Cleaned, Findings, damaged, describe_rates
 from copilot.deid.samples import copy_bytes
-from copilot.deid.words import clean_annotation, clean_labels
+from copilot.deid.words import clean_annotation
+from dataset_builder.sources.channel_labels import clean_labels
 from dataset_builder.sources.mat_check import check_mat
 
 #: Numbers of a channel's place.

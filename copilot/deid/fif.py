@@ -16,7 +16,7 @@ from mne.io.constants import FIFF
 from copilot.deid.fif_notes import NO_DATE, RAW_BLOCKS, clean_notes, list_texts, read_list, read_time
 from copilot.deid.fif_tags import Tag, list_tags, make_tag
 from copilot.deid.findings import Cleaned, Findings, damaged, decode_text, describe_rates
-from copilot.deid.words import clean_labels
+from dataset_builder.sources.channel_labels import clean_labels
 
 _INFO, _DIG = FIFF.FIFFB_MEAS_INFO, FIFF.FIFFB_ISOTRAK
 _BADS, _NOTES, _NAMES = FIFF.FIFFB_MNE_BAD_CHANNELS, FIFF.FIFFB_MNE_ANNOTATIONS, FIFF.FIFFB_CH_INFO

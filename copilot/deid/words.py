@@ -1,29 +1,14 @@
-"""What may stay of a header: channel names, units, filters and annotations, by allow-lists.
+"""What may stay of a header besides channel names: units, filters and annotations, by allow-lists.
 
 A list of what identifies is never complete; a list of what an EEG needs is short. Tokens that are not on it are
 replaced or dropped, whatever they are.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from dataset_builder.sources.montage import MASTOIDS, TEN_TEN
+from dataset_builder.sources.channel_labels import SEPARATORS, clean_label
 from dataset_builder.types import EMOTIONS
-
-_SEPARATORS = re.compile(r"[\s\-_/.:,+()]+")
-
-#: What recorders call things that are no place of the 10-10 system.
-_CHANNEL_WORDS = frozenset(
-    """eeg ref le re ar av avg car org lm link linked nose gnd ground bip a12 m1 m2 m1m2 a1a2 t3 t4 t5 t6 nz o9 o10
-    ecg ekg ecgl ecgr eog heog veog loc roc emg chin leg arm left right upper lower l r eye eyes horizontal vertical
-    edf bdf annotations annotation status trigger trig trg stim sti event events marker markers photic sync code
-    resp respiration thorax abdomen nasal flow snore spo2 sao2 pulse pleth pr hr hrv gsr eda ppg bvp temp temperature
-    acc accel gyro mag x y z dc ac aux exg ext misc counter packet sample timestamp time battery sound audio light
-    ch chan channel input pos position body erg1""".split()
-) | {name.lower() for name in (*TEN_TEN, *MASTOIDS)}
-
-#: Letters and a short number: inputs of an amplifier (A1, B32), nets (E128), numbered channels (CH7, EXG1, STI014).
-_NUMBERED = re.compile(r"(?:[a-h]|ch|chan|exg|ext|aux|dc|sti|e|eeg|misc|bip|x|input|emg|eog|ecg)?\d{1,3}")
 
 _UNITS = {
     name.lower(): name
@@ -47,34 +32,6 @@ _EVENT_WORDS = frozenset(
 
 #: What stands before the number of a trigger, which may then be a longer one.
 _TRIGGER_WORDS = frozenset("s r t stimulus stim response trigger sync code".split())
-
-
-def clean_label(label: str, index: int) -> str:
-    """Return a channel's name if every part of it is known, else a numbered one.
-
-    Parameters
-    ----------
-    label : str
-        From the header.
-    index : int
-        0-based.
-    """
-    label = " ".join(label.split())
-    tokens = [token for token in _SEPARATORS.split(label.lower()) if token]
-    known = all(token in _CHANNEL_WORDS or _NUMBERED.fullmatch(token) for token in tokens)
-    # One number at most: several could be somebody's.
-    numbers = sum(token.isdigit() for token in tokens)
-    return label if tokens and known and numbers <= 1 and label.isascii() else f"ch{index + 1}"
-
-
-def clean_labels(labels: Sequence[str]) -> list[str]:
-    """Return the names of all channels, those that are not known numbered, and no number given twice."""
-    found = [clean_label(label, index) for index, label in enumerate(labels)]
-    taken = {name for name, label in zip(found, labels, strict=True) if name == " ".join(label.split())}
-    return [
-        f"{name}x" if name in taken and name != " ".join(label.split()) else name
-        for name, label in zip(found, labels, strict=True)
-    ]
 
 
 def clean_unit(unit: str) -> str:
@@ -107,7 +64,7 @@ def clean_annotation(text: str, keep: Collection[str] = ()) -> str | None:
     text = text.strip()
     if text in keep:
         return text
-    tokens = [token for token in _SEPARATORS.split(re.sub(r"(?<=[a-z])(?=\d)", " ", text.lower())) if token]
+    tokens = [token for token in SEPARATORS.split(re.sub(r"(?<=[a-z])(?=\d)", " ", text.lower())) if token]
     digits = [token for token in tokens if token.isdigit()]
     words = [token for token in tokens if not token.isdigit()]
     joined = {word + "".join(digits) for word in words}  # "n2" was split from its digit

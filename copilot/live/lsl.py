@@ -18,6 +18,7 @@ import numpy as np
 from copilot.live.sockets import PortGuard, keep_ports_local
 from dataset_builder.errors import DependencyError, InputError
 from dataset_builder.filters import PASS_BAND_HZ, check_rate
+from dataset_builder.sources.channel_labels import clean_labels
 from dataset_builder.sources.montage import MASTOIDS, MIN_SCALP_CHANNELS, match_channels
 from dataset_builder.sources.recording_files import list_names
 
@@ -224,9 +225,9 @@ def _describe(inlet: Any, info: Any, clock: Any) -> LiveStream:
             f"at least {MIN_SCALP_CHANNELS} are needed"
         )
     index = [names.index(name) for name in montage.used]
-    notes = [f"{len(montage.left_out)} channels left out: {list_names(list(montage.left_out))}"] * bool(
-        montage.left_out
-    )
+    labels = dict(zip(names, clean_labels(names), strict=True))
+    left_out = [labels[name] for name in montage.left_out]
+    notes = [f"{len(left_out)} channels left out: {list_names(left_out)}"] * bool(left_out)
     return LiveStream(
         name=_show(info.name),
         channels=tuple(montage.used.values()),

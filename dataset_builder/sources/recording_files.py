@@ -13,6 +13,7 @@ import mne
 import numpy as np
 
 from dataset_builder.errors import InputError
+from dataset_builder.sources.channel_labels import clean_labels
 from dataset_builder.sources.fif_check import check_fif
 from dataset_builder.sources.length_check import ELSEWHERE, check_brainvision, check_edf, tell_difference
 from dataset_builder.sources.mat_check import check_mat
@@ -166,13 +167,18 @@ def quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
 
 
 def _note_ignored(names: list[str], kinds: list[str], used: Collection[str]) -> list[str]:
-    """Tell channels without a scalp place, and those with one that the file declares to be of another kind than EEG."""
+    """Tell channels without a scalp place, and those with one that the file declares to be of another kind than EEG.
+
+    A name that no recorder gives may be somebody's; a number by the channel's place stands for it.
+    """
+    labels = dict(zip(names, clean_labels(names), strict=True))
     ignored = {name: kind for name, kind in zip(names, kinds, strict=True) if name not in used}
     declared = {name: kind.upper() for name, kind in ignored.items() if kind != "eeg" and match_channels([name]).used}
-    unknown = [name for name in ignored if name not in declared]
-    notes = [f"{len(unknown)} channels left out, no scalp place known: {list_names(unknown)}"] if unknown else []
+    notes = []
+    if unknown := [labels[name] for name in ignored if name not in declared]:
+        notes.append(f"{len(unknown)} channels left out, no scalp place known: {list_names(unknown)}")
     for kind in dict.fromkeys(declared.values()):
-        found = [name for name in declared if declared[name] == kind]
+        found = [labels[name] for name in declared if declared[name] == kind]
         notes.append(f"{len(found)} channels left out, declared as {kind} in the file: {list_names(found)}")
     return notes
 

@@ -169,6 +169,15 @@ def test_old_and_decorated_names_become_10_10_names(tmp_path: Path) -> None:
     assert recording.notes[0] == "1 channels left out, no scalp place known: EOG left"
 
 
+def test_a_name_that_no_recorder_gives_a_channel_may_be_somebodys_and_is_not_noted(tmp_path: Path) -> None:
+    names = [*NAMES[:9], "John Smith", "ECG", "Fp1-Smith"]
+    recording = read_recording(save(tmp_path, make_raw(make_signal(), names, kinds=["eeg"] * 11 + ["eog"]), ".fif"))
+    assert recording.notes[:2] == (
+        "2 channels left out, no scalp place known: ch10, ECG",
+        "1 channels left out, declared as EOG in the file: ch12",
+    )
+
+
 def test_channels_of_another_kind_are_left_out(tmp_path: Path) -> None:
     kinds = ["eog"] + ["eeg"] * 9 + ["eog", "misc"]
     names = [*NAMES[:10], "eyes", NAMES[11]]

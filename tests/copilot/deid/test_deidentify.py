@@ -12,9 +12,10 @@ from copilot.deid.findings import Findings
 from copilot.deid.preview import open_cleaned
 from copilot.deid.search import search_texts
 from copilot.deid.stage import deidentify_recordings
-from copilot.deid.words import clean_annotation, clean_filter, clean_label, clean_labels, clean_unit
+from copilot.deid.words import clean_annotation, clean_filter, clean_unit
 from copilot.run_deidentify import main
 from dataset_builder.errors import CopilotError, InputError, StageError
+from dataset_builder.sources.channel_labels import clean_label, clean_labels
 from dataset_builder.sources.recording_files import open_recording, quietly
 from tests.copilot.deid.planted import (
     CHANNELS,

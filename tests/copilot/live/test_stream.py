@@ -168,11 +168,11 @@ def test_unusable_streams_are_refused_with_one_line(name, how, message):
 
 
 def test_unstated_units_and_other_channels_are_accepted(name):
-    outlet = make_outlet(name, channels=(*SCALP_CHANNELS, "ECG"), unit=None)
+    outlet = make_outlet(name, channels=(*SCALP_CHANNELS, "ECG", "John Smith"), unit=None)
     stream = open_stream(name, 5)
     assert stream.unit_uv is None
     assert stream.channels == SCALP_CHANNELS
-    assert stream.notes == ("1 channels left out: ECG",)
+    assert stream.notes == ("2 channels left out: ECG, ch32",)
     stream.close()
     del outlet
 
