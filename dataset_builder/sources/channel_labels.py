@@ -11,7 +11,8 @@ SEPARATORS = re.compile(r"[\s\-_/.:,+()]+")
 #: What recorders call things that are no place of the 10-10 system.
 _CHANNEL_WORDS = frozenset(
     """eeg ref le re ar av avg car org lm link linked nose gnd ground bip a12 m1 m2 m1m2 a1a2 t3 t4 t5 t6 nz o9 o10
-    ecg ekg ecgl ecgr eog heog veog loc roc emg chin leg arm left right upper lower l r eye eyes horizontal vertical
+    ecg ekg ecgl ecgr eog heog veog heo heol heor veo veol veor veou cb1 cb2
+    loc roc emg chin leg arm left right upper lower l r eye eyes horizontal vertical
     edf bdf annotations annotation status trigger trig trg stim sti event events marker markers photic sync code
     resp respiration thorax abdomen nasal flow snore spo2 sao2 pulse pleth pr hr hrv gsr eda ppg bvp temp temperature
     acc accel gyro mag x y z dc ac aux exg ext misc counter packet sample timestamp time battery sound audio light

@@ -5,6 +5,7 @@ Tables come from spreadsheets, so byte-order marks, semicolons, decimal commas a
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -157,3 +158,19 @@ def _check_agreement(rows: Sequence[TableRow], name: str) -> None:
             raise InputError(f"{name} line {row.line}: the same file and onset_s as in line {twin}")
         if row.rank and (twin := ranks.setdefault((row.subject, row.rank), row.line)) != row.line:
             raise InputError(f"{name} line {row.line}: rank {row.rank} of {row.subject} is taken by line {twin}")
+    _check_sharing(rows, name)
+
+
+def _check_sharing(rows: Sequence[TableRow], name: str) -> None:
+    """Refuse a stretch of a file that is said to be of two people."""
+    latest: dict[str, TableRow] = {}  # of each file, the trial that ends last until here
+    for row in sorted(rows, key=lambda row: (row.file, row.onset_s)):
+        before = latest.setdefault(row.file, row)
+        if before.subject != row.subject and _end(before) > row.onset_s:
+            found = f"a stretch of {row.subject}'s file is {before.subject}'s in line {before.line}"
+            raise InputError(f"{name} line {row.line}: {found}; accepted: trials of one person each")
+        latest[row.file] = max(before, row, key=_end)
+
+
+def _end(row: TableRow) -> float:
+    return math.inf if row.end_s is None else row.end_s

@@ -186,6 +186,8 @@ HEADER = "file,subject,label,onset_s,duration_s,end_s,clip,rank,age,sex,rating_j
         ([f"../{SECRET}.edf,P1,joy,5"], "line 2: file is empty or outside the folder"),
         ([f"C:\\{SECRET}.edf,P1,joy,5"], "line 2: file is empty or outside the folder"),
         (["x.edf,P1,joy,5", "x.edf,P1,joy,5"], "line 3: the same file and onset_s as in line 2"),
+        (["x.edf,P1,joy,5", "x.edf,P2,joy,9"], "line 3: a stretch of P2's file is P1's in line 2"),
+        (["x.edf,P1,joy,0,99", "x.edf,P1,joy,5,9", "x.edf,P2,joy,50,9"], "line 4: a stretch of P2's file is P1's in"),
         (["x.edf,P1,joy,5,,,,,20", "x.edf,P1,joy,9,,,,,21"], "line 3: age of P1 is 21, but 20 in line 2"),
         (["x.edf,P1,joy,5,,,,1", "x.edf,P1,joy,9,,,,1"], "line 3: rank 1 of P1 is taken by line 2"),
         (["x.edf,P1,joy,5,,,3", "x.edf,P1,fear,9,,,3"], "line 3: clip 3 is fear, but joy in line 2"),
@@ -201,7 +203,7 @@ def test_mistakes_in_the_table_are_one_clear_line(tmp_path: Path, lines: list[st
 
 
 def test_one_clip_may_have_two_labels_where_people_reported_them(tmp_path: Path) -> None:
-    write_table(tmp_path, "x.edf,P1,joy,5,,,3", "x.edf,P2,fear,9,,,3", header=HEADER)
+    write_table(tmp_path, "x.edf,P1,joy,5,,9,3", "x.edf,P2,fear,9,,,3", header=HEADER)
     assert open_folder(tmp_path, labels_are="self-report").subjects() == ["P1", "P2"]
 
 
