@@ -142,6 +142,8 @@ class _Cursor:
                 values[key] = value
         self.tensors = dict(self.take_tensor() for _ in range(n_tensors))
         alignment = values.get(_ALIGNMENT, 32)
+        if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
+            raise ValueError("alignment is no power of two")
         self.start = -(-self.place // alignment) * alignment
         ends = [offset + size for _, _, offset, size in self.tensors.values()]
         if ends and self.start + max(ends) > len(self.data):

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
 from gguf.quants import dequantize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -278,6 +278,20 @@ def test_damage_is_an_input_error_and_never_a_crash(gguf_dir, tmp_path, data):
     except CopilotError as error:
         message = str(error)
     assert re.fullmatch(r"[^\n]*(damaged\.gguf|codec file)[^\n]*", message)
+
+
+@pytest.mark.parametrize("value", [0, -32, 48, 2**62, 32.0, float("nan"), True, "32", [32]])
+def test_an_absurd_alignment_is_damage(value, tmp_path):
+    writer = GGUFWriter(tmp_path / "odd.gguf", "qwen2")
+    types = {int: GGUFValueType.INT64, float: GGUFValueType.FLOAT32}
+    writer.add_key_value("general.alignment", value, types.get(type(value), GGUFValueType.get_type(value)))
+    writer.add_tensor("token_embd.weight", np.zeros((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(InputError, match=r"^odd\.gguf: damaged GGUF file; download or export it again$"):
+        read_header(tmp_path / "odd.gguf", ("general.",))
 
 
 def test_damage_in_our_own_keys_is_told(gguf_dir, tmp_path):
