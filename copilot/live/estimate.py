@@ -47,7 +47,7 @@ class Estimate:
     scores : dict of str to float
         Smoothed scores; empty when withheld.
     withheld : str
-        Why there is no estimate; empty when there is one.
+        Why there are no scores; empty when there are.
     cautions : tuple of str
     usable_share : float
         Share of seconds times channels that is usable, 0 to 1.
@@ -66,13 +66,18 @@ class Estimate:
 
     @property
     def emotion(self) -> str | None:
-        """The likeliest emotion, or None."""
-        return max(self.scores, key=self.scores.__getitem__) if self.scores else None
+        """The likeliest emotion; None when withheld or on low confidence."""
+        return max(self.scores, key=self.scores.__getitem__) if self.scores and not self.doubt else None
+
+    @property
+    def doubt(self) -> str:
+        """Why the scores name no emotion; empty when they name one or there are none."""
+        return check_confidence(list(self.scores.values())) if self.scores else ""
 
     @property
     def low_confidence(self) -> bool:
         """Whether the scores hardly favour one label."""
-        return bool(self.scores) and bool(check_confidence(list(self.scores.values())))
+        return bool(self.doubt)
 
 
 class LiveReader:

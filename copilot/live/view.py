@@ -42,11 +42,9 @@ def render_update(update: Update) -> list[str]:
         f"{update.dropped + update.received}   newest sample {update.buffer_age_s:.2f} s old",
         f"usable {estimate.usable_share:.0%}   took {estimate.wall_s:.2f} s ({estimate.processor_s:.2f} of processor)",
     ]
-    if estimate.withheld:
-        lines.append(f"estimate   none: {estimate.withheld}")
-    else:
-        doubt = " (low confidence)" if estimate.low_confidence else ""
-        lines.append(f"estimate   {estimate.emotion}{doubt}, smoothed over the last estimates")
+    named = f"{estimate.emotion}, smoothed over the last estimates"
+    lines.append(f"estimate   {named if estimate.emotion else f'none: {estimate.withheld or estimate.doubt}'}")
+    if estimate.scores:
         best = max(estimate.scores.values())
         for emotion in EMOTIONS:
             score = estimate.scores[emotion]
@@ -57,10 +55,9 @@ def render_update(update: Update) -> list[str]:
 def render_line(update: Update) -> str:
     """Return one update as one line of text, for output that is no terminal."""
     estimate = update.estimate
-    said = f"none: {estimate.withheld}"
+    said = f"none: {estimate.withheld or estimate.doubt}"
     if estimate.emotion is not None:
-        doubt = " (low confidence)" if estimate.low_confidence else ""
-        said = f"{estimate.emotion} {estimate.scores[estimate.emotion]:.1%}{doubt}"
+        said = f"{estimate.emotion} {estimate.scores[estimate.emotion]:.1%}"
     return f"{update.time_s:7.1f} s  dropped {update.dropped}  age {update.buffer_age_s:.2f} s  {said}"
 
 

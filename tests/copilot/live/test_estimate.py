@@ -184,6 +184,18 @@ def test_views_say_what_is_known():
     assert "none: Collecting" in "\n".join(render_update(withheld))
 
 
+def test_no_emotion_is_named_on_low_confidence():
+    estimate = make_reader(FakeEngine("joy", share=0.12)).estimate(make_samples(), 0.0, 35.0)
+    update = Update(65.0, estimate, 0, 16000, 0.1)
+    assert (estimate.emotion, estimate.low_confidence, estimate.withheld) == (None, True, "")
+    told = json.loads(render_json(update))
+    assert (told["emotion"], told["low_confidence"], len(told["scores"])) == (None, True, 9)
+    assert "none: Low confidence: the scores hardly favour one label" in render_line(update)
+    block = "\n".join(render_update(update))
+    assert "estimate   none: Low confidence" in block
+    assert "  joy           12.0%" in block
+
+
 def test_redraw_goes_up_by_what_was_drawn_and_cuts_long_lines():
     assert redraw(["a", "b"], 0, 80) == "a\nb"
     assert redraw(["a"], 5, 80) == "\x1b[5F\x1b[Ja"
