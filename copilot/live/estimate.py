@@ -142,7 +142,7 @@ class LiveReader:
         samples : ndarray of shape (n_channels, n_times)
             The newest samples; a few seconds more than the window serve the filters.
         missing_share : float
-            Share of them that was filled in.
+            Share of the window's samples that was filled in.
         at_s : float
             When the newest sample was taken, seconds on any clock that goes on.
 

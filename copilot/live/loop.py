@@ -85,5 +85,6 @@ def follow_stream(
 def _ask(reader: LiveReader, buffer: SampleBuffer, age_s: float) -> Estimate:
     if age_s > _STALE_S:
         return Estimate(0.0, withheld=f"No new sample for {age_s:.0f} s.")
-    samples, missing_share = buffer.window(reader.window_s + MARGIN_S)
+    samples, _ = buffer.window(reader.window_s + MARGIN_S)
+    _, missing_share = buffer.window(reader.window_s)
     return reader.estimate(samples, missing_share, (buffer.received + buffer.dropped) / buffer.sfreq_hz)

@@ -159,6 +159,20 @@ def test_the_loop_tells_age_and_counts(monkeypatch):
     assert updates[-1].estimate.emotion == "joy"
 
 
+def test_samples_dropped_before_the_window_do_not_count(monkeypatch):
+    monkeypatch.setattr("copilot.live.loop._ENDED_S", 2.0)
+    stream = FakeStream(34)
+    pull = stream.pull
+
+    def lose(timeout_s):
+        stream.at += 4 if stream.left == 31 else 0  # 4 of the 35 s that are kept, none of the newest 30 s
+        return pull(timeout_s)
+
+    stream.pull = lose
+    last = list(follow_stream(stream, make_reader(), step_s=0.5))[-1]
+    assert (last.dropped, last.estimate.emotion, last.estimate.withheld) == (1000, "joy", "")
+
+
 def test_a_silent_stream_ends_with_one_line(monkeypatch):
     monkeypatch.setattr("copilot.live.loop._ENDED_S", 0.05)
     with pytest.raises(InputError, match="sent no sample"):
