@@ -22,6 +22,7 @@ from copilot.record.fhir_report import (
     describe_report,
     describe_review_provenance,
     describe_signer,
+    find_latest,
 )
 from copilot.record.types import Record
 from dataset_builder.errors import StageError
@@ -62,9 +63,8 @@ def make_bundle(record: Record) -> dict[str, Any]:
     if record.changes or record.sign_off:
         resources["review"] = describe_review_provenance(record, names)
     entries = [_make_entry(name, resource, record, names) for name, resource in resources.items()]
-    when = record.sign_off.time if record.sign_off else record.created
     return {"resourceType": "Bundle", "id": names.identify("bundle"), "type": "collection"} | {
-        "timestamp": when,
+        "timestamp": find_latest(record),
         "entry": entries,
     }
 

@@ -30,7 +30,7 @@ def describe_report(record: Record, names: Names, results: list[Values]) -> Valu
         "presentedForm": [_attach(render_html(plain), "text/html", record)],
     }
     if record.sign_off:
-        signed = {"issued": _latest(record), "resultsInterpreter": [names.refer("signer")]}
+        signed = {"issued": find_latest(record), "resultsInterpreter": [names.refer("signer")]}
         values |= signed
     return values
 
@@ -59,7 +59,7 @@ def describe_document(record: Record, names: Names) -> Values:
         "docStatus": STATUS[record.status],
         "type": code_concept(LOINC, "11523-8", "EEG study"),
         "subject": names.refer("patient"),
-        "date": record.sign_off.time if record.sign_off else record.created,
+        "date": find_latest(record),
         "author": [names.refer("software")],
         "content": [{"attachment": _attach(render_pdf(record), "application/pdf", record)}],
     }
@@ -120,16 +120,16 @@ def describe_review_provenance(record: Record, names: Names) -> Values:
         "resourceType": "Provenance",
         "text": narrate(f"Reviewed by a person; {record.status}."),
         "target": [names.refer("report"), names.refer("document")],
-        "recorded": _latest(record),
+        "recorded": find_latest(record),
         "agent": agents,
         "entity": [{"role": "revision", "what": draft}],
     }
 
 
-def _latest(record: Record) -> str:
-    """Return when a person last did something."""
+def find_latest(record: Record) -> str:
+    """Return when a person last did something; when it was drafted if nobody did."""
     times = [change.time for change in record.changes] + ([record.sign_off.time] if record.sign_off else [])
-    return max(times)
+    return max(times, default=record.created)
 
 
 def _attach(data: bytes, kind: str, record: Record) -> Values:

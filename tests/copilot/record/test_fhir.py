@@ -5,6 +5,7 @@ import copy
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from importlib import resources
 from typing import Any
 
@@ -12,13 +13,23 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from copilot.record import render_fhir
+from copilot.record.audit import write_time
 from copilot.record.fhir import make_bundle
 from copilot.record.fhir_check import ALLOWED, check_bundle, find_problems, list_resources
 from copilot.record.fhir_codes import CODES, LOCAL, make_code_system
 from copilot.record.html import render_html
 from dataset_builder.errors import StageError
 from dataset_builder.types import EMOTIONS
-from tests.copilot.record.review_fakes import make_reviews, quick_record
+from tests.copilot.copilot_fakes import CREATED
+from tests.copilot.record.review_fakes import (
+    AMENDER,
+    MOMENT,
+    edit_all,
+    make_reviews,
+    quick_record,
+    sign_review,
+    start_review,
+)
 
 Values = dict[str, Any]
 
@@ -95,6 +106,16 @@ def test_status_follows_the_record(name, bundles):
     assert ("issued" in find(bundle, "DiagnosticReport")) is (status != "preliminary")
     assert bool(list_resources(bundle, "Practitioner")) is (status != "preliminary")
     assert len(list_resources(bundle, "Provenance")) == (1 if name in ("draft", "abstained", "unsure") else 2)
+
+
+def test_an_amended_record_is_dated_by_its_latest_change(bundles):
+    review = sign_review(edit_all(start_review()))
+    review.edit("assessment.text", "The person spoke of sadness.", **AMENDER, moment=MOMENT + timedelta(days=2))
+    dated = [("draft", CREATED), ("signed", MOMENT), ("amended", MOMENT + timedelta(days=2))]
+    for name, moment in dated:
+        bundle = make_bundle(review.record) if name == "amended" else bundles[name]
+        document = next(r for r in list_resources(bundle, "DocumentReference") if "docStatus" in r)
+        assert bundle["timestamp"] == document["date"] == write_time(moment)
 
 
 def test_the_nine_scores_are_components(bundles):
