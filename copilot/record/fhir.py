@@ -55,7 +55,7 @@ def make_bundle(record: Record) -> dict[str, Any]:
         **observations,
         "report": describe_report(record, names, written),
         "document": describe_document(record, names),
-        "draft": describe_draft_provenance(record, names, list(observations)),
+        "draft": describe_draft_provenance(record, names),
         "codes": make_code_system(record.sections),
     }
     if record.sign_off:

@@ -5,7 +5,7 @@ import hashlib
 from typing import Any
 
 from copilot.record.fhir_codes import LOCAL, LOINC, PARTICIPANT, SERVICE, code_concept
-from copilot.record.fhir_parts import STATUS, Names, identify_file, narrate
+from copilot.record.fhir_parts import AI_WRITTEN, STATUS, Names, identify_file, narrate
 from copilot.record.html import render_html
 from copilot.record.pdf import render_pdf
 from copilot.record.types import Record
@@ -92,13 +92,12 @@ def describe_signer(record: Record) -> Values:
     }
 
 
-def describe_draft_provenance(record: Record, names: Names, observations: list[str]) -> Values:
-    """Return who drafted the record: the program put it together, the model is the author of what it asserted."""
-    machine = [name for name in observations if name not in ("override", "hand-off") and "questionnaire" not in name]
+def describe_draft_provenance(record: Record, names: Names) -> Values:
+    """Return who drafted what the model asserted: the model is its author, the program put it together."""
     return {
         "resourceType": "Provenance",
         "text": narrate("Drafted by a program."),
-        "target": [names.refer(name) for name in (*machine, "report", "document")],
+        "target": [names.refer(name) for name in AI_WRITTEN],
         "recorded": record.created,
         "agent": [
             {"type": code_concept(PARTICIPANT, "assembler"), "who": names.refer("software")},

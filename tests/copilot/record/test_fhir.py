@@ -187,6 +187,15 @@ def test_who_drafted_and_who_signed_stand_apart(bundles):
     assert re.fullmatch("[0-9a-f]{64}", reviewed["entity"][0]["what"]["identifier"]["value"])
 
 
+@pytest.mark.parametrize("name", STATUSES)
+def test_the_model_is_author_of_what_it_asserted_alone(name, bundles):
+    drafted = list_resources(bundles[name], "Provenance")[0]
+    resources = {entry["fullUrl"]: entry["resource"] for entry in bundles[name]["entry"]}
+    estimate, *others = [resources[target["reference"]] for target in drafted["target"]]
+    assert estimate == find(bundles[name], "Observation", "emotion-estimate")
+    assert [other["resourceType"] for other in others] == ["DiagnosticReport", "DocumentReference"]
+
+
 def test_labels_say_what_a_machine_asserted_and_what_is_made_up(bundles):
     for resource in list_resources(bundles["draft"]):
         labels = {label["code"] for label in resource["meta"]["security"]}
