@@ -32,7 +32,7 @@ class SampleBuffer:
     Attributes
     ----------
     dropped : int
-        Samples that never arrived, since the beginning.
+        Samples that never arrived, since the beginning; at least, for jitter hides single ones.
     received : int
         Samples that arrived.
     newest_s : float

@@ -27,7 +27,7 @@ class Update:
         Since the stream was opened.
     estimate : Estimate
     dropped : int
-        Samples that never arrived.
+        Samples that never arrived, at least: jitter hides single ones.
     received : int
         Samples that arrived.
     buffer_age_s : float

@@ -38,7 +38,7 @@ def render_update(update: Update) -> list[str]:
     estimate = update.estimate
     clock = f"{int(update.time_s) // 60:02d}:{int(update.time_s) % 60:02d}"
     lines = [
-        f"time {clock}   window {estimate.window_s:g} s   dropped {update.dropped} of "
+        f"time {clock}   window {estimate.window_s:g} s   dropped at least {update.dropped} of "
         f"{update.dropped + update.received}   newest sample {update.buffer_age_s:.2f} s old",
         f"usable {estimate.usable_share:.0%}   took {estimate.wall_s:.2f} s ({estimate.processor_s:.2f} of processor)",
     ]
@@ -58,7 +58,7 @@ def render_line(update: Update) -> str:
     said = f"none: {estimate.withheld or estimate.doubt}"
     if estimate.emotion is not None:
         said = f"{estimate.emotion} {estimate.scores[estimate.emotion]:.1%}"
-    return f"{update.time_s:7.1f} s  dropped {update.dropped}  age {update.buffer_age_s:.2f} s  {said}"
+    return f"{update.time_s:7.1f} s  dropped at least {update.dropped}  age {update.buffer_age_s:.2f} s  {said}"
 
 
 def render_json(update: Update) -> str:

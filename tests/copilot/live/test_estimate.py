@@ -187,12 +187,12 @@ def test_an_ended_stream_stops_the_loop(monkeypatch):
 def test_views_say_what_is_known():
     update = Update(65.0, make_reader().estimate(make_samples(), 0.0, 35.0), 7, 16000, 0.123)
     block = "\n".join(render_update(update))
-    assert "time 01:05   window 30 s   dropped 7 of 16007   newest sample 0.12 s old" in block
+    assert "time 01:05   window 30 s   dropped at least 7 of 16007   newest sample 0.12 s old" in block
     assert all(f"  {emotion}" in block for emotion in EMOTIONS)
     told = json.loads(render_json(update))
     assert (told["emotion"], told["dropped"], told["buffer_age_s"]) == ("joy", 7, 0.123)
     assert told["notice"]
-    assert "joy 60.0%" in render_line(update)
+    assert "dropped at least 7  age 0.12 s  joy 60.0%" in render_line(update)
     withheld = Update(1.0, make_reader().estimate(make_samples(3), 0.0, 3.0), 0, 750, 0.0)
     assert "none: Collecting" in render_line(withheld)
     assert "none: Collecting" in "\n".join(render_update(withheld))
