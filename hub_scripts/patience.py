@@ -96,7 +96,7 @@ def read_retry_after(error: BaseException) -> float:
         if re.fullmatch(r"\d+(\.\d+)?", text):
             return float(text)
         try:
-            return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()) if text else 0.0
+            return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
         except (ValueError, TypeError):
             continue
     return 0.0

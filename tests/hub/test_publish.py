@@ -5,7 +5,7 @@ from finished import finish_chain, finish_corpus, finish_evaluation, finish_stag
 
 from cards.front_matter import read_front_matter
 from dataset_builder.errors import CopilotError, InputError
-from hub_scripts.patience import HubError
+from hub_scripts.patience import HubError, read_retry_after
 from hub_scripts.run_push import main
 from tests.hub_server.faults import Fault
 
@@ -103,6 +103,18 @@ def test_the_hub_says_how_long_to_wait(hub, places, retry_after, waited):
     payload = collect_payload("model", places["merged"], CardNames(repo_id="lab/m"))
     push_payload(payload, Target("lab/m"), HfApi(), sleep=waits.append)
     assert waits == [waited]
+
+
+def test_the_wait_is_found_below_what_wraps_it():
+    class Answer:
+        headers = {"Retry-After": "7"}
+
+    refused = OSError("too many requests")
+    refused.response = Answer()
+    wrapped = RuntimeError("failed in a thread")
+    wrapped.__cause__ = refused
+    assert read_retry_after(wrapped) == 7.0
+    assert read_retry_after(OSError("no answer")) == 0.0
 
 
 def test_an_hour_is_too_long_to_wait(hub, places, capsys):
