@@ -1,12 +1,12 @@
-"""The stages of a run that are published, under which names, and how each names the one before."""
+"""The stages of a run that are published, under which names, and how each names what it was made from."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from cards.chain import has_measured
+from cards.chain import has_measured, read_chain
 from cards.names import CardNames
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import MANIFEST, read_manifest
+from dataset_builder.manifest import MANIFEST, hash_file, read_manifest
 
 
 @dataclass(frozen=True)
@@ -21,24 +21,21 @@ class Place:
         Stages that it may come from, the preferred one first.
     suffix : str
         What its repository's name has after the common one.
-    base : str
-        Suffix of the repository that it was made from; ``"?"`` if that is not ours.
     """
 
     kind: str
     stages: tuple[str, ...]
     suffix: str
-    base: str = "?"
 
 
 #: In the order of the push: what a card refers to is there before it.
 PLACES = (
     Place("dataset", ("corpus",), ""),
     Place("model", ("recover", "prune"), "-pruned"),
-    Place("adapter", ("adapter",), "-adapter", base="-pruned"),
-    Place("model", ("merge",), "-merged", base="-pruned"),
-    Place("gguf", ("gguf",), "-GGUF", base="-merged"),
-    Place("space", ("space",), "-demo", base="-GGUF"),
+    Place("adapter", ("adapter",), "-adapter"),
+    Place("model", ("merge",), "-merged"),
+    Place("gguf", ("gguf",), "-GGUF"),
+    Place("space", ("space",), "-demo"),
 )
 
 
@@ -81,19 +78,28 @@ def list_items(root: str | Path, namespace: str, name: str, licence: str | None 
     chosen = [(place, found[stage]) for place in PLACES for stage in _first(place.stages, found)]
     if not chosen:
         raise InputError(f"{root.name}: no finished stage that is published; point to the folder of a whole run")
-    present = {place.suffix for place, _ in chosen}
-    dataset = f"{namespace}/{name}" if "" in present else None
+    repositories = {
+        hash_file(folder / MANIFEST): (place.kind, f"{namespace}/{name}{place.suffix}") for place, folder in chosen
+    }
     items = []
     for place, folder in chosen:
-        base = f"{namespace}/{name}{place.base}" if place.base in present else None
+        chain = read_chain(folder)
+        parents = [repositories.get(parent.sha256) for parent in chain.manifest.parents]
+        ancestors = [repositories.get(parent.sha256) for manifest in chain.manifests for parent in manifest.parents]
+        base, dataset = _name_first(parents, "model", "gguf"), _name_first(ancestors, "dataset")
         own = licence if place.kind not in ("dataset", "space") else None
-        names = CardNames(f"{namespace}/{name}{place.suffix}", base, dataset if place.suffix else None, own)
+        names = CardNames(f"{namespace}/{name}{place.suffix}", base, dataset, own)
         items.append(Item(place.kind, folder, names, _find_evaluations(root, folder)))
     return items
 
 
 def _first(stages: tuple[str, ...], found: dict[str, Path]) -> list[str]:
     return [stage for stage in stages if stage in found][:1]
+
+
+def _name_first(found: list[tuple[str, str] | None], *kinds: str) -> str | None:
+    """Return the first repository of `kinds`; what is published nowhere is None in `found`."""
+    return next((place[1] for place in found if place and place[0] in kinds), None)
 
 
 def _find_stages(root: Path) -> dict[str, Path]:

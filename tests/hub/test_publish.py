@@ -7,6 +7,7 @@ from cards.front_matter import read_front_matter
 from dataset_builder.errors import CopilotError, InputError
 from hub_scripts.patience import HubError, read_retry_after
 from hub_scripts.run_push import main
+from hub_scripts.stages import list_items
 from tests.hub_server.faults import Fault
 
 SPACE = b"---\ntitle: EEG\nsdk: gradio\nsdk_version: 6.0.0\napp_file: app.py\nlicense: apache-2.0\n---\n\n# EEG\n"
@@ -217,6 +218,35 @@ def test_a_whole_run_names_each_base_on_the_hub(hub, places, capsys):
     assert main(["all", str(root), *options]) == 0
     assert hub.count("/commit/") == commits == 6
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "again", "adapter_base"),
+    [
+        ("recovered", (), "lab/eeg-pruned"),
+        ("pruned", (), None),  # the repository holds the recovered one
+        ("base", (), None),
+        ("recovered", ("recovered",), None),  # made again since
+    ],
+)
+def test_only_what_a_stage_was_made_from_is_named(places, trained_on, again, adapter_base):
+    root, weights = places["corpus"].parent, {"config.json": b"{}"}
+    used = (places[trained_on], places["corpus"])
+    finish_stage(places["adapter"], "adapter", {"adapter_config.json": b"{}"}, used)
+    finish_stage(places["merged"], "merge", weights, (places[trained_on], places["adapter"]))
+    finish_stage(places["gguf"], "gguf", {"x.gguf": b"GGUF"}, (places["merged"],))
+    for name in again:
+        finish_stage(places[name], "recover", weights | {"more.json": b"{}"}, (places["pruned"],))
+    names = {item.folder.name: item.names for item in list_items(root, "lab", "eeg")}
+    assert {name: found.base_model for name, found in names.items()} == {
+        "corpus": None,
+        "recovered": None,
+        "adapter": adapter_base,
+        "merged": adapter_base,
+        "gguf": "lab/eeg-merged",
+    }
+    with_data = {name for name, found in names.items() if found.dataset == "lab/eeg"}
+    assert with_data == {"adapter", "merged", "gguf"}
 
 
 @pytest.mark.parametrize(
