@@ -148,6 +148,12 @@ def _base_licence(chain: Chain, names: CardNames) -> str:
     return names.licence or told
 
 
+def tell_weights_licence(chain: Chain, names: CardNames) -> str:
+    """Return the licence of the GGUF files of a folder, which a Space carries beside its program; else nothing."""
+    carried = any(item.name.endswith(".gguf") for item in chain.manifest.outputs)
+    return _base_licence(chain, names) if carried else ""
+
+
 def _original_base(chain: Chain) -> str | None:
     """Return the Hub id of the model that all began with, if it is one."""
     base = chain.fact("base") or {}

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cards.assets import ASSETS
 from cards.chain import KINDS, PREFERRED, Chain, read_chain
 from cards.claims import STRICTEST, list_verdicts, say_verdict
-from cards.describe import describe_dataset, describe_model, describe_space
+from cards.describe import describe_dataset, describe_model, describe_space, tell_weights_licence
 from cards.lint import RepoType, lint_card
 from cards.lint_text import LONGEST_CARD
 from cards.metadata import CardMetadata
@@ -132,6 +132,7 @@ def _list_values(
         "metrics": metrics,
         "folded": folded,
         "methods": list(dict.fromkeys(methods)),
+        "weights_licence": tell_weights_licence(chain, names),
         "verdict": say_verdict(chain),
         "verdicts": list_verdicts(chain),
         "strictest": STRICTEST,

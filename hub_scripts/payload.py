@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cards.chain import KINDS
+from cards.chain import KINDS, read_chain
+from cards.describe import tell_weights_licence
 from cards.front_matter import read_front_matter
 from cards.render import CardNames, make_card
 from dataset_builder.errors import InputError
@@ -65,7 +66,7 @@ class Payload:
     files : tuple of PayloadFile
         Sorted by name.
     licence : str
-        The card's licence.
+        Of the weights, where it has GGUF files; else the card's.
     synthetic : bool
     sdk : str
         What runs a Space; empty for all others.
@@ -127,10 +128,11 @@ def collect_payload(kind: str, folder: str | Path, names: CardNames, evaluations
         if found := find_secrets(file.name, file.content):
             raise InputError(f"{folder.name}/{file.name}: holds {' and '.join(found)}; nothing was uploaded")
     header, _ = read_front_matter(card.text)
+    weights_licence = tell_weights_licence(read_chain(folder), names)
     return Payload(
         kind=kind,
         files=files,
-        licence=str(header.get("license", "unknown")),
+        licence=weights_licence or str(header.get("license", "unknown")),
         synthetic=manifest.synthetic,
         sdk=str(header["sdk"]) if kind == "space" else "",
     )

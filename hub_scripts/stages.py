@@ -87,7 +87,7 @@ def list_items(root: str | Path, namespace: str, name: str, licence: str | None 
         parents = [repositories.get(parent.sha256) for parent in chain.manifest.parents]
         ancestors = [repositories.get(parent.sha256) for manifest in chain.manifests for parent in manifest.parents]
         base, dataset = _name_first(parents, "model", "gguf"), _name_first(ancestors, "dataset")
-        own = licence if place.kind not in ("dataset", "space") else None
+        own = licence if place.kind != "dataset" else None
         names = CardNames(f"{namespace}/{name}{place.suffix}", base, dataset, own)
         items.append(Item(place.kind, folder, names, _find_evaluations(root, folder)))
     return items

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from finished import finish_chain, finish_stage
+from finished import finish_chain, finish_space, finish_stage
 
 from cards.render import CardNames
 from dataset_builder.errors import InputError
@@ -101,3 +101,19 @@ def test_unknown_licence_stays_private(tmp_path):
     check_licence(payload, public=False, confirmed=False)
     with pytest.raises(InputError, match="no manifest tells the licence"):
         check_licence(payload, public=True, confirmed=True)
+
+
+@pytest.mark.parametrize(("told", "refused"), [(None, "no manifest tells the licence"), ("cc-by-nc-4.0", None)])
+def test_a_space_has_the_licence_of_its_weights(tmp_path, told, refused):
+    facts = {"base": {"model_id": "lab/m", "source": "Hugging Face Hub", "licence": told}}
+    finish_stage(tmp_path / "gguf", "gguf", {"x.gguf": b"GGUF"}, facts=facts)
+    space = finish_space(tmp_path / "space")
+    kept = {name: (space / name).read_bytes() for name in ("README.md", "app.py")}
+    finish_stage(space, "space", kept | {"model/x.gguf": b"GGUF"}, (tmp_path / "gguf",))
+    payload = collect_payload("space", space, NAMES)
+    card = next(file.content for file in payload.files if file.name == "README.md")
+    assert payload.licence == (told or "unknown")
+    assert f"Licence: `apache-2.0`; of the model: `{payload.licence}`.".encode() in card
+    with pytest.raises(InputError, match=refused or "that 'cc-by-nc-4.0' lets you publish this"):
+        check_licence(payload, public=True, confirmed=bool(refused))
+    assert collect_payload("space", finish_space(tmp_path / "bare"), NAMES).licence == "apache-2.0"
