@@ -2,11 +2,12 @@
 
 import argparse
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from dataset_builder.errors import CopilotError
+from dataset_builder.errors import CopilotError, InputError
 from hub_scripts.job_files import copy_project, make_job_command
 
 #: Where the copy of the checkout lies that a job gets, below the checkout.
@@ -31,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = make_parser().parse_args(argv)
     try:
+        if args.yes and shutil.which("hf") is None:
+            raise InputError("--yes: no program hf on PATH; install it with: pip install huggingface_hub")
         command = make_job_command(args.file, args.bucket, str(Path(args.project) / COPY))
         copy_project(args.project, Path(args.project) / COPY)
     except CopilotError as error:

@@ -83,6 +83,12 @@ def test_a_job_is_shown_and_not_started(checkout, capsys):
     assert f"{checkout}/build/job:/project:ro" in told
 
 
+def test_a_job_is_not_started_without_hf(checkout, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main([str(JOBS[0]), "--bucket", "someone/eeg-runs", "--project", str(checkout), "--yes"]) == 2
+    assert capsys.readouterr().err.startswith("error: --yes: no program hf on PATH")
+
+
 def test_a_job_gets_the_code_and_no_recording(checkout):
     """hf uploads the whole folder that it mounts."""
     assert main([str(JOBS[0]), "--bucket", "someone/eeg-runs", "--project", str(checkout)]) == 0
