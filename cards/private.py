@@ -4,7 +4,7 @@ import re
 
 _PRIVATE: dict[str, re.Pattern[str]] = {
     "a path of this machine": re.compile(
-        r"(?<![\w.:/)\]-])/(?:home|Users|root|tmp|mnt|media|scratch|workspace|work|private|var|srv|data\d?)/\w"
+        r"(?<![\w./)\]])(?<![\w/]-)/(?:home|Users|root|tmp|mnt|media|scratch|workspace|work|private|var|srv|data\d?)/\w"
         r"|file:/{2,}|\b[A-Za-z]:\\{1,2}\w|(?<![\w.])~/\w"
     ),
     "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}"),

@@ -119,6 +119,8 @@ def test_a_claim_needs_controls_that_passed(sentence, supported, alone):
     "text",
     [
         "see /ho" + "me/anna/x",
+        "path:/ho" + "me/anna/x",
+        "-/ho" + "me/anna",
         "/Us" + "ers/anna",
         "C:" + "\\Users\\anna",
         "fi" + "le:///etc",
@@ -136,6 +138,9 @@ def test_private_text_is_found(text):
     "text",
     [
         "https://example.org/media/anna",
+        "https://example.org:80/ho" + "me/anna",
+        "https://example.org/lab/-/work/anna",
+        "https://example.org/lab-/work/anna",
         "data/train.parquet",
         "../media/x",
         "lab/data/x",
