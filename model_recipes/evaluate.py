@@ -29,7 +29,14 @@ from model_recipes.evaluation.readers import Reader
 from model_recipes.evaluation.recipe import EvaluateRecipe
 from model_recipes.evaluation.report import write_report
 from model_recipes.evaluation.source_controls import learn_svm, read_noise
-from model_recipes.evaluation.trials import UNSEEN_CLIPS, UNSEEN_SUBJECTS, CodeReader, Trials, measure_reader
+from model_recipes.evaluation.trials import (
+    SEEN_SUBJECTS,
+    UNSEEN_CLIPS,
+    UNSEEN_SUBJECTS,
+    CodeReader,
+    Trials,
+    measure_reader,
+)
 from model_recipes.exporting.gguf_file import read_copilot_gguf
 from model_recipes.lineage import check_training
 from model_recipes.rows import load_rows
@@ -151,11 +158,24 @@ def limit_rows(recipe: EvaluateRecipe, rows: list[dict[str, Any]], codec: Codec)
     return [rows[i] for i in sorted(chosen)]
 
 
-def divide_protocols(rows: Sequence[dict[str, Any]], unseen_fold: int | None) -> dict[str, np.ndarray]:
-    """Return the trials of each protocol, seen and unseen clips apart; a protocol without a trial is left out."""
-    held_out = np.array([unseen_fold is not None and row["clip_fold"] == unseen_fold for row in rows])
-    parts = {UNSEEN_SUBJECTS: np.flatnonzero(~held_out), UNSEEN_CLIPS: np.flatnonzero(held_out)}
-    return {protocol: trials for protocol, trials in parts.items() if len(trials)}
+def divide_protocols(
+    rows: Sequence[dict[str, Any]], unseen_fold: int | None, corpus_dir: str | Path
+) -> dict[str, np.ndarray]:
+    """Return the trials of each protocol; one without a trial is left out.
+
+    A corpus may share people between its splits: whoever stands in train is never called unseen.
+    """
+    trained = set(load_split(corpus_dir, "train")["subject"])
+    new = {False: UNSEEN_SUBJECTS, True: UNSEEN_CLIPS}
+    names = np.array(
+        [
+            SEEN_SUBJECTS
+            if row["subject"] in trained
+            else new[unseen_fold is not None and row["clip_fold"] == unseen_fold]
+            for row in rows
+        ]
+    )
+    return {name: np.flatnonzero(names == name) for name in (*new.values(), SEEN_SUBJECTS) if name in names}
 
 
 def check_prompts(paths: Sequence[Path], style: Style) -> None:
@@ -199,7 +219,7 @@ def _collect_trials(
         stage.notes.append(NOT_SCORED.format(codec.calibration_trials))
     train = load_rows(corpus_dir, "train", recipe.held_out_fold).to_list()
     noise = None if source is None else read_noise(source, codec, style, rows, recipe.seed)
-    return Trials(rows, split, divide_protocols(rows, fold), codec, style, train, noise)
+    return Trials(rows, split, divide_protocols(rows, fold, corpus_dir), codec, style, train, noise)
 
 
 def _list_parents(paths: Sequence[Path]) -> list[Path]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -120,20 +121,26 @@ def _take_steps(
     """Train one step more each time; finished ones are only loaded, so the last result is that of a single training."""
     trained = tokenize_rows(rows, course.tokenizer, recipe.adapter.max_length)
     split, asked = choose_rows(recipe.evaluate, corpus_dir)
+    protocols = divide_protocols(asked, recipe.evaluate.held_out_fold, corpus_dir)
     style, results = load_style(corpus_dir), []
     for number in range(1, len(recipe.adapter.schedule) + 1):
         so_far = recipe.adapter.model_copy(update={"schedule": recipe.adapter.schedule[:number]})
         results = replace(course, recipe=so_far).train_lessons(rows, trained)
         reader = HFReader(course.model.eval(), course.tokenizer, style=style, name=f"step {number}")
-        _measure(stage, reader, asked, split, recipe.evaluate)
+        _measure(stage, reader, asked, split, protocols, recipe.evaluate.seed)
     return results
 
 
 def _measure(
-    stage: Stage, reader: HFReader, rows: Sequence[dict[str, Any]], split: str, recipe: EvaluateRecipe
+    stage: Stage,
+    reader: HFReader,
+    rows: Sequence[dict[str, Any]],
+    split: str,
+    protocols: dict[str, np.ndarray],
+    seed: int,
 ) -> None:
     scores = reader.score(rows)
-    for protocol, chosen in divide_protocols(rows, recipe.held_out_fold).items():
+    for protocol, chosen in protocols.items():
         emotions, subjects = ([rows[i][key] for i in chosen.tolist()] for key in ("emotion", "subject"))
         where = {"split": split, "protocol": protocol, "reader": reader.name}
-        stage.metrics += measure_answers(scores[chosen], emotions, subjects, seed=recipe.seed, **where)
+        stage.metrics += measure_answers(scores[chosen], emotions, subjects, seed=seed, **where)

@@ -251,6 +251,16 @@ def test_without_a_held_out_fold_there_is_one_protocol(corpus, tmp_path):
     assert {(metric.protocol, metric.n) for metric in manifest.metrics if metric.name == "accuracy"} == {(SEEN, 10)}
 
 
+def test_people_who_stand_in_train_are_never_called_unseen(tmp_path):
+    write_cohort(SynthRecipe(subjects=6, signals=0), tmp_path / "raw")
+    split = {"protocol": "unseen-clips", "held_out_fold": 0}
+    values = {"name": "clips", "version": 1, "codec": {"name": "band_power"}, "split": split}
+    build_corpus(CorpusRecipe.model_validate(values), tmp_path / "raw", tmp_path / "corpus")
+    recipe = EvaluateRecipe(probes=["emotion"])
+    manifest = evaluate_models(recipe, tmp_path / "corpus", [], tmp_path / "evaluation")
+    assert {metric.protocol for metric in manifest.metrics} == {"subjects seen in training"}
+
+
 def test_trials_that_set_the_scale_are_not_scored(tmp_path):
     write_cohort(SynthRecipe(subjects=6, signals=0), tmp_path / "raw")
     values = {
