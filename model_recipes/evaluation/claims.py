@@ -1,5 +1,6 @@
 """What may be called unseen: read from manifests, and never claimed where they do not tell."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +114,9 @@ def find_trained(people: Sequence[SubjectFacts], exposure: Exposure, source: tup
     known = [exposure.people is not None and exposure.people.knows(person) for person in people]
     if exposure.subjects is None or exposure.files is None:
         return [person.subject for person, met in zip(people, known, strict=True) if met]
-    hashes = {
-        digest for name, digest in exposure.files.items() if any(subject in name for subject in exposure.subjects)
-    }
+    # Whole words only: sub-1 is not meant by sub-10/eeg.edf.
+    named = re.compile(rf"(?<![A-Za-z0-9-])({'|'.join(map(re.escape, exposure.subjects))})(?![A-Za-z0-9-])")
+    hashes = {digest for name, digest in exposure.files.items() if exposure.subjects and named.search(name)}
     found = []
     for person, met in zip(people, known, strict=True):
         same_file = any(item.sha256 in hashes for item in person.files)

@@ -13,7 +13,8 @@ from peft import LoraConfig, get_peft_model
 from dataset_builder.codecs import dump_codec
 from dataset_builder.corpus import CODEC_FILE, CorpusRecipe, build_corpus, load_codec, load_split
 from dataset_builder.errors import InputError
-from dataset_builder.manifest import hash_file, read_manifest, write_bytes, write_text
+from dataset_builder.extract import SubjectFacts
+from dataset_builder.manifest import Artifact, hash_file, read_manifest, write_bytes, write_text
 from dataset_builder.noise import NoiseSource, draw_alike
 from dataset_builder.prompts import load_style
 from dataset_builder.recipe import StrictModel
@@ -195,6 +196,18 @@ def test_a_person_is_known_by_the_recording_not_by_the_name(raw, other, corpus, 
     form = [mine[0].model_copy(update={"files": [], "trials": []})]
     assert find_trained(form, exposure, source) == ["sub000"], "another form of the same release"
     assert find_trained(form, exposure, ("recordings", True)) == []
+
+
+def test_a_name_within_a_longer_one_is_nobodys():
+    people = [
+        SubjectFacts(
+            subject=f"sub-{i}", state="used", files=[Artifact(name=f"sub-{i}/eeg.edf", bytes=1, sha256=str(i))]
+        )
+        for i in (1, 2, 10)
+    ]
+    files = {person.files[0].name: person.files[0].sha256 for person in people}
+    exposure = Exposure(frozenset(), subjects=frozenset({"sub-1"}), files=files)
+    assert find_trained(people, exposure, ("faced", False)) == ["sub-1"]
 
 
 def test_unseen_clips_are_claimed_only_where_model_and_codec_never_met_them(reader_dir, corpus, tmp_path, monkeypatch):
