@@ -4,6 +4,7 @@ Two protocols stand side by side because they say different things: on clips tha
 a score is recognising the film; only unseen clips tell something about emotion.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -193,12 +194,25 @@ def check_prompts(paths: Sequence[Path], style: Style) -> None:
 
 
 def name_readers(paths: Sequence[Path]) -> list[str]:
-    """Return a name per model: ``language model``, and a GGUF file's type; with its folder where two would be equal."""
+    """Return a name per model: ``language model``, and a GGUF file's type; with its folder where two would be equal.
+
+    As many folders above it are named as tell it apart; the same model given again is numbered.
+    """
     kinds = [name_model(path) for path in paths]
-    folders = [path.stem if path.is_file() else path.name for path in paths]
-    return [
-        kind if kinds.count(kind) == 1 else f"{kind} ({folder})" for kind, folder in zip(kinds, folders, strict=True)
+    places = [Path(os.path.abspath(path.with_suffix("") if path.is_file() else path)) for path in paths]
+    names = [
+        kind if kinds.count(kind) == 1 else f"{kind} ({_tell_apart(place, places)})"
+        for kind, place in zip(kinds, places, strict=True)
     ]
+    return [f"{name} {names[:i].count(name) + 1}" if name in names[:i] else name for i, name in enumerate(names)]
+
+
+def _tell_apart(place: Path, places: Sequence[Path]) -> str:
+    """Return the fewest last parts of a path that no other path ends with."""
+    others = [other.parts for other in places if other != place]
+    tails = (place.parts[-n:] for n in range(1, len(place.parts)))
+    apart = (tail for tail in tails if all(other[-len(tail) :] != tail for other in others))
+    return "/".join(next(apart, place.parts[-1:]))
 
 
 def _collect_trials(

@@ -282,8 +282,16 @@ def test_trials_that_set_the_scale_are_not_scored(tmp_path):
 
 def test_readers_of_one_kind_get_the_folders_name(model_dir, gguf_dir):
     assert name_readers([model_dir]) == ["language model"]
-    assert name_readers([model_dir, model_dir]) == ["language model (model)"] * 2
+    assert name_readers([model_dir, model_dir]) == ["language model (model)", "language model (model) 2"]
     assert name_readers([gguf_dir / "tiny-F16.gguf"]) == ["language model F16"]
+
+
+def test_readers_of_one_name_get_as_many_folders_as_tell_them_apart(tmp_path):
+    paths = [tmp_path / name for name in ("a/x/merged", "b/x/merged", "b/y/merged", "other")]
+    for path in paths:
+        path.mkdir(parents=True)
+    told = ["a/x/merged", "b/x/merged", "y/merged", "other"]
+    assert name_readers(paths) == [f"language model ({name})" for name in told]
 
 
 def write_adapted(folder, model_dir, corpus, held_out_fold):
