@@ -10,7 +10,9 @@ from dataset_builder.codecs import Codec
 from dataset_builder.corpus import load_split
 from dataset_builder.extract import SubjectFacts
 from dataset_builder.manifest import MANIFEST, Manifest, hash_file, read_manifest
+from dataset_builder.preprocess import PreprocessingConfig
 from dataset_builder.recipe import validate
+from dataset_builder.sources.folder_config import FolderConfig
 from dataset_builder.trained_people import TrainedPeople
 from model_recipes.evaluation.plain_models import is_plain
 from model_recipes.exporting.gguf_file import read_copilot_gguf
@@ -18,6 +20,8 @@ from model_recipes.lineage import find_training
 
 #: Stages that train a model on labels.
 _TRAINING = ("adapter", "reader")
+
+_FACED = "faced"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class Exposure:
         The corpus, if it is at hand as it was.
     people : TrainedPeople or None
         By what the training subjects are recognised, where the model or its corpus tells.
+    alike : bool
+        Whether the corpus is known to have cut and cleaned recordings by the defaults, as they are read here: otherwise
+        the same trial has another digest.
     """
 
     unseen_folds: frozenset[int]
@@ -49,10 +56,17 @@ class Exposure:
     source: tuple[str, bool] = ("", False)
     corpus_dir: Path | None = None
     people: TrainedPeople | None = None
+    alike: bool = False
 
     def can_tell(self, person: SubjectFacts, source: str) -> bool:
-        """Tell whether a person who is not found among the training subjects is not one of them."""
-        return self.subjects is not None or (self.people is not None and self.people.can_tell(person, source))
+        """Tell whether a person who is not found among the training subjects is not one of them.
+
+        FACED's pseudonyms are the release's own and settle it wherever the corpus names its people.
+        """
+        if self.subjects is not None and source == self.source[0] == _FACED:
+            return True
+        comparable = source == _FACED or self.alike
+        return comparable and self.people is not None and self.people.can_tell(person, source)
 
 
 def find_exposure(path: str | Path, codec: Codec, corpus_dir: str | Path | None = None) -> Exposure:
@@ -95,6 +109,7 @@ def find_exposure(path: str | Path, codec: Codec, corpus_dir: str | Path | None 
         source=(str(corpus.recipe.get("source", {}).get("name", "")), corpus.synthetic),
         corpus_dir=found,
         people=people,
+        alike=_opened_alike(corpus.recipe),
     )
 
 
@@ -144,6 +159,12 @@ def _read_people(path: Path, trained: Manifest | None, corpus: Manifest | None) 
         told.insert(0, read_copilot_gguf(path).facts.get("trained_people"))
     found = next((facts for facts in told if facts), None)
     return None if found is None else validate(TrainedPeople, found, where=f"{path.name}: trained_people")
+
+
+def _opened_alike(recipe: dict[str, Any]) -> bool:
+    """Tell whether a corpus cut and cleaned its recordings by the defaults."""
+    table, defaults = FolderConfig().table, PreprocessingConfig().model_dump(mode="json")
+    return recipe.get("preprocessing") == defaults and recipe.get("source", {}).get("table", table) == table
 
 
 def _unseen_by_codec(codec: Codec, kept: set[Any]) -> frozenset[int]:

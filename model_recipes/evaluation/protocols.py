@@ -98,8 +98,8 @@ def list_notes(
     if open_cases := sorted(set(unsure) - set(trained)):
         who = "that they are unseen is the caller's claim" if protocol != "auto" else "nobody of them is called unseen"
         notes.append(
-            f"{len(open_cases)} of {len(used)} people: the model's corpus is not at hand and nothing else tells who "
-            f"was in training: {who}"
+            f"{len(open_cases)} of {len(used)} people: neither the model's corpus nor digests of data tell who was in "
+            f"training: {who}"
         )
     elif exposure.subjects is None and exposure.people is not None:
         notes.append("who was in training is told by digests of the training subjects' data, which the model carries")

@@ -210,6 +210,28 @@ def test_a_name_within_a_longer_one_is_nobodys():
     assert find_trained(people, exposure, ("faced", False)) == ["sub-1"]
 
 
+@pytest.mark.parametrize("h_freq_hz", [47.0, 40.0])
+def test_who_was_read_otherwise_in_training_is_not_called_unseen(h_freq_hz, tmp_path):
+    source = SOURCES["recordings"].write_fake(tmp_path / "raw", 4)
+    values = {
+        "name": "filtered",
+        "version": 1,
+        "codec": {"name": "band_power"},
+        "source": {"name": "recordings"},
+        "preprocessing": {"h_freq_hz": h_freq_hz},
+        "split": {"protocol": "ranges", "train": [1, 2], "validation": [3, 3], "test": [4, 4]},
+    }
+    build_corpus(CorpusRecipe.model_validate(values), tmp_path / "raw", tmp_path / "corpus")
+    reader = write_reader(tmp_path, tmp_path / "corpus", None)
+    package = find_package(reader)
+    exposure = find_exposure(reader, package.codec)
+    people = read_people(source, package.codec, package.style, source.subjects()).facts
+    alike = h_freq_hz == 47.0
+    assert set(find_trained(people, exposure, ("recordings", True))) == (exposure.subjects if alike else set())
+    assert [exposure.can_tell(person, "recordings") for person in people] == [alike] * 4
+    assert not exposure.can_tell(people[0], "faced")
+
+
 def test_unseen_clips_are_claimed_only_where_model_and_codec_never_met_them(reader_dir, corpus, tmp_path, monkeypatch):
     codec = load_codec(corpus)
     assert find_exposure(reader_dir, codec).unseen_folds == {0}
