@@ -1,7 +1,7 @@
 """Rows: one trial as a chat with everything that is known of it, in columns."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ class RowMaker:
     seed: int
 
     def make_rows(
-        self, facts: SubjectFacts, codes: list[Code], folds: dict[int, int]
+        self, facts: SubjectFacts, codes: list[Code], folds: Mapping[int, int | None]
     ) -> Iterator[dict[str, Any] | None]:
         """Yield one row of `SCHEMA` per trial; None for a trial whose emotion is unknown.
 
@@ -98,8 +98,8 @@ class RowMaker:
         facts : SubjectFacts
         codes : list of Code
             One per trial.
-        folds : dict of int to int
-            Fold of every clip, see `fold_clips`.
+        folds : mapping of int to (int or None)
+            Fold of every clip, see `fold_clips`; None where it cannot be told.
         """
         for index, (trial, code) in enumerate(zip(facts.trials, codes, strict=True)):
             yield None if trial.emotion is None else self._make_row(facts, trial, code, index, folds)
@@ -116,7 +116,7 @@ class RowMaker:
         return self.style.render_prompt(self.codec, self.codec.from_text(row["code"]), facts, row["phrasing"])
 
     def _make_row(
-        self, facts: SubjectFacts, trial: TrialFacts, code: Code, index: int, folds: dict[int, int]
+        self, facts: SubjectFacts, trial: TrialFacts, code: Code, index: int, folds: Mapping[int, int | None]
     ) -> dict[str, Any]:
         emotion = str(trial.emotion)
         row_id = self._row_id(facts, trial, index)

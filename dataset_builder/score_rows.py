@@ -14,7 +14,7 @@ from dataset_builder.codecs import Codec
 from dataset_builder.errors import InputError
 from dataset_builder.extract import SubjectFacts, read_subject
 from dataset_builder.prompts import Style
-from dataset_builder.rows import RowMaker, fold_clips
+from dataset_builder.rows import RowMaker
 from dataset_builder.sources.base import Source
 from dataset_builder.sources.clips import CLIPS
 from dataset_builder.splits import clip_fold
@@ -91,16 +91,15 @@ def make_rows(source: Source, codec: Codec, style: Style, subjects: Sequence[str
     return read_people(source, codec, style, subjects).rows
 
 
-def number_folds(facts: SubjectFacts) -> dict[int, int]:
-    """Return the fold of each clip that a person saw.
+def number_folds(facts: SubjectFacts) -> dict[int, int | None]:
+    """Return the fold of each clip that a person saw; None where the clips are not FACED's.
 
-    Where the clips are FACED's, the folds are those of all 28 clips: they must not depend on who is scored or on which
-    trials are missing, or a clip would be called unseen under another number than in training.
+    The folds are those of all 28 clips: they must not depend on who is scored or on which trials are missing, or a clip
+    would be called unseen under another number than in training. Of other clips the whole list is not known.
     """
     seen = {trial.clip: trial.emotion for trial in facts.trials if trial.clip and trial.emotion}
-    if all(_FACED.get(clip) == emotion for clip, emotion in seen.items()):
-        return {clip: clip_fold(clip, _FACED) for clip in seen}
-    return fold_clips([facts])
+    known = all(_FACED.get(clip) == emotion for clip, emotion in seen.items())
+    return {clip: clip_fold(clip, _FACED) if known else None for clip in seen}
 
 
 def choose_people(known: Sequence[str], wanted: str) -> list[str]:

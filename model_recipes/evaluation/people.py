@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def evaluate_people(
         stage.synthetic = stage.synthetic or source.info.synthetic or package.synthetic
         stage.facts["made_up_people"] = source.info.synthetic
         people = read_people(source, package.codec, package.style, names, full.seed)
+        if any(row["clip"] is not None and row["clip_fold"] is None for row in people.rows):
+            exposure = replace(exposure, unseen_folds=frozenset())  # which clips were held out cannot be told
         trials = collect_trials(stage, full, package, source, people, exposure, split, source_name)
         stage.inputs += [artifact for person in people.facts for artifact in person.files]
         stage.dropped |= people.dropped

@@ -258,6 +258,13 @@ def test_without_the_corpus_nothing_is_called_unseen(raw, reader_dir, corpus, tm
     assert not any("caller" in note or "nobody" in note for note in found.notes)
 
 
+def test_no_clip_is_called_unseen_where_the_clips_are_not_faceds(raw, reader_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("dataset_builder.score_rows._FACED", {1: "joy"})
+    manifest = evaluate_people(QUICK, reader_dir, raw, tmp_path / "out", subjects="7")
+    assert {metric.protocol for metric in manifest.metrics} == {"unseen subjects"}
+    assert any(note.startswith("clips seen in training, or not known to be unseen") for note in manifest.notes)
+
+
 def test_only_new_clips_may_be_asked_for(raw, reader_dir, tmp_path):
     protocol = "unseen-subjects-and-clips"
     manifest = evaluate_people(QUICK, reader_dir, raw, tmp_path / "out", subjects="7", protocol=protocol)
