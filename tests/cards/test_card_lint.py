@@ -139,8 +139,8 @@ def test_private_text_is_found(text):
     [
         "https://example.org/media/anna",
         "https://example.org:80/ho" + "me/anna",
-        "https://example.org/lab/-/work/anna",
-        "https://example.org/lab-/work/anna",
+        "https://example.org/lab/-/data/anna",
+        "https://example.org/lab-/data/anna",
         "data/train.parquet",
         "../media/x",
         "lab/data/x",
