@@ -30,7 +30,7 @@ def has_passed(verdict: dict[str, Any]) -> bool:
 
 def reads_eeg(verdict: dict[str, Any]) -> bool:
     """Tell whether a reader was also above the EEG of another person at the same clip."""
-    return verdict.get("reads") == "eeg"
+    return has_passed(verdict) and verdict["reads"] == "eeg"
 
 
 def is_supported(chain: Chain, reader: str, protocol: str) -> bool:

@@ -112,6 +112,8 @@ def test_a_claim_needs_controls_that_passed(sentence, supported, alone):
     for reads in ("film", "nothing"):
         less = [PASSED[0] | {"reads": reads}]
         assert (lint_card(GOOD + sentence + "\n", verdicts=less) == []) is alone
+    met = [PASSED[0] | {"protocol": "subjects seen in training"}]
+    assert (lint_card(GOOD + sentence + "\n", verdicts=met) == []) is alone
 
 
 # Written in pieces, so that this file itself holds none of them.
